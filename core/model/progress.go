@@ -72,5 +72,9 @@ type DiagnosticEvent struct {
 	Payload    json.RawMessage `json:"payload,omitempty"`
 }
 
+// StatusNonRetryable is the status code of a diagnostic event that running again would only repeat, such as a bad reference or
+// an operation type without a handler. A run that reports one is not retried.
+const StatusNonRetryable = "non-retryable"
+
 // OperationProgressID returns the id of an operation's progress.
 func OperationProgressID(agendaID, operation string) string { return agendaID + "-" + operation }
