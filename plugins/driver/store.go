@@ -6,6 +6,11 @@ import (
 )
 
 // Store keeps versioned records. Reads of primary keys are linearizable; secondary indexes are hints that may be stale.
+//
+// Kinds and indexes must have been in a schema given to Migrate, by this or an earlier process; with others a store may
+// work or answer Invalid. A request that breaks a rule (Invalid) or a limit (TooLarge) is refused as a whole before
+// anything is done: the requests' Validate methods say which. After Close every method but Close and Capabilities answers
+// Unavailable.
 type Store interface {
 	// Capabilities reports the store's limits and qualities. It does no I/O and always answers the same.
 	Capabilities(ctx context.Context) (StoreCapabilities, error)
@@ -15,18 +20,20 @@ type Store interface {
 	Migrate(ctx context.Context, req MigrateRequest) (MigrateResponse, error)
 
 	// Get reads records by primary key, strongly consistent. The response has one entry per key, in order; an absent or
-	// expired record is nil. There is no limit on the number of keys: the driver splits.
+	// expired record is nil. A key may be named twice. There is no limit on the number of keys: the driver splits.
 	Get(ctx context.Context, req GetRequest) (GetResponse, error)
 
 	// Scan reads one page of a range, in bytewise order of Sort. A page may be shorter than Limit, or empty, and still have
-	// a Next cursor. A scan of the primary key is strongly consistent and returns whole records. A scan of an index
-	// returns keys and may be stale: it may miss a record written a moment ago, or return one that has left the index.
+	// a Next cursor. A scan of the primary key is strongly consistent and returns whole records; each page is as of its own
+	// call, so that of the records written between two pages it may return some and not others, but none twice. A scan of
+	// an index returns keys and may be stale: it may miss a record written a moment ago, or return one that has left the
+	// index, expired or been deleted. Records of equal Sort in an index come in any order.
 	Scan(ctx context.Context, req ScanRequest) (ScanResponse, error)
 
 	// Write applies groups of operations. Each group is applied as a whole or not at all and is durable before Write
 	// returns; groups are independent of each other and may be applied in any order. The response has one result per
-	// group, in order. An error return means that no group has a known result, unless its Outcome is NotApplied. No two
-	// operations of a call may name the same key.
+	// group, in order. An error return means that no group has a known result, unless its Outcome is NotApplied: then none
+	// was applied. No two operations of a call may name the same key. An empty group succeeds.
 	Write(ctx context.Context, req WriteRequest) (WriteResponse, error)
 
 	// Close releases the store after the calls in flight have ended. It is idempotent.
@@ -64,7 +71,7 @@ type KindSchema struct {
 }
 
 // Key is a primary key. Records with the same Kind and Part are ordered by Sort, bytewise; backends may shard by Part.
-// Part and Sort are any UTF-8 without NUL; Part is 1 to 1,024 bytes and Sort 1 to 512.
+// Part and Sort are any UTF-8 without NUL; Part is 1 to [MaxPartBytes] bytes and Sort 1 to [MaxSortBytes].
 type Key struct {
 	Kind Kind
 	Part string
@@ -74,20 +81,23 @@ type Key struct {
 // Version is an opaque stamp that changes with every write of a record. The empty version is that of an absent record.
 type Version string
 
-// IndexEntry places a record in a secondary index. A record without an entry for an index is not in it.
+// IndexEntry places a record in a secondary index, in which it has at most one entry. A record without an entry for an
+// index is not in it. Part and Sort are as in a [Key], but records may share them.
 type IndexEntry struct {
 	Index string
 	Part  string
 	Sort  string
 }
 
-// Record is the unit of storage. Body is opaque to the driver.
+// Record is the unit of storage. Body is opaque to the driver, which need not tell a nil one from an empty one. The order
+// of Index means nothing.
 type Record struct {
 	Key     Key
 	Version Version // set by the store; ignored in a Put, which takes its condition from Op
 	Index   []IndexEntry
 	Body    []byte
-	// ExpireAt, if not zero, is when readers stop seeing the record, to the second. It is for garbage collection only.
+	// ExpireAt, if not zero, is when readers stop seeing the record, cut to the second. For conditions too the record is
+	// absent then. It is for garbage collection only.
 	ExpireAt time.Time
 }
 
@@ -111,7 +121,8 @@ const (
 	Always Cond = iota
 	// IfAbsent holds if there is no record with the key.
 	IfAbsent
-	// IfVersion holds if the record exists with the version given in the Op.
+	// IfVersion holds if the record exists with the version given in the Op. A version that was never issued, such as the
+	// empty one, never holds.
 	IfVersion
 )
 
@@ -141,7 +152,8 @@ type GetRequest struct{ Keys []Key }
 // GetResponse is the result of [Store.Get].
 type GetResponse struct{ Records []*Record }
 
-// ScanRequest are the arguments of [Store.Scan]: Sort in [From, To), where an empty To has no end.
+// ScanRequest are the arguments of [Store.Scan]: Sort in [From, To), where an empty To has no end. From
+// and To are UTF-8 without NUL. A From that is not before To makes an empty range.
 type ScanRequest struct {
 	Kind    Kind
 	Index   string // empty for the primary key
@@ -150,7 +162,7 @@ type ScanRequest struct {
 	To      string
 	Reverse bool
 	Limit   int    // 0 means MaxScanLimit
-	Cursor  string // Next of the page before; valid only with the same arguments
+	Cursor  string // Next of the page before; valid only with the same arguments. Any UTF-8, Limit may differ
 }
 
 // ScanResponse is the result of [Store.Scan]. Items of an index scan have no Body and no Version, and their Index holds
@@ -166,7 +178,7 @@ type WriteRequest struct{ Groups []Group }
 // WriteResponse is the result of [Store.Write].
 type WriteResponse struct{ Results []WriteResult }
 
-// WriteResult is the result of one group. Versions has one entry per operation, empty for Delete and Check.
+// WriteResult is the result of one group. Without Err, Versions has one entry per operation, empty for Delete and Check.
 // If Err is a Conflict, Failed is the index of an operation whose condition did not hold, and Current is the record that
 // is there if the store declares ReturnsCurrent; nil means absent.
 type WriteResult struct {
