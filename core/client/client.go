@@ -1,0 +1,206 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pop-platform/pop/core/api/wire"
+	"github.com/pop-platform/pop/core/model"
+)
+
+// Retries of calls that may be repeated: attempts and the delay before the second one, which doubles.
+const (
+	maxAttempts   = 5
+	firstDelay    = 50 * time.Millisecond
+	maxRetryAfter = 10 * time.Second // longest Retry-After that is obeyed
+)
+
+// maxErrorBytes is how much of an answer that is not a problem document is shown.
+const maxErrorBytes = 300
+
+// Client calls a POP server. It is safe for concurrent use.
+type Client struct {
+	base      string
+	token     string
+	userAgent string
+	http      *http.Client
+
+	// Customers and the following are the objects that configure the platform.
+	Customers       *Collection[model.Customer]
+	ResourcePools   *Collection[model.ResourcePool]
+	Insights        *Collection[model.Insight]
+	AgendaTemplates *Collection[model.AgendaTemplate]
+}
+
+// Options are the optional parts of a [Client].
+type Options struct {
+	Token      string       // sent as a bearer token
+	HTTPClient *http.Client // default one with connections kept for many concurrent calls
+	UserAgent  string       // default "pop-go-client"
+}
+
+// New returns a client of the server at a URL such as http://localhost:8080. It does no I/O.
+func New(baseURL string, o Options) (*Client, error) {
+	u, err := url.Parse(baseURL)
+	if err != nil {
+		return nil, fmt.Errorf("server address: %w", err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("server address %q is not of the form http://host:port", baseURL)
+	}
+	c := &Client{base: strings.TrimRight(u.String(), "/"), token: o.Token, userAgent: o.UserAgent, http: o.HTTPClient}
+	if c.userAgent == "" {
+		c.userAgent = "pop-go-client"
+	}
+	if c.http == nil {
+		c.http = &http.Client{Transport: transport()}
+	}
+	c.Customers = &Collection[model.Customer]{c, "/v1/customers"}
+	c.ResourcePools = &Collection[model.ResourcePool]{c, "/v1/resource-pools"}
+	c.Insights = &Collection[model.Insight]{c, "/v1/insights"}
+	c.AgendaTemplates = &Collection[model.AgendaTemplate]{c, "/v1/agenda-templates"}
+	return c, nil
+}
+
+// transport keeps enough idle connections that many goroutines calling one server do not dial for every call.
+func transport() *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = 512, 512
+	t.DisableCompression = true
+	return t
+}
+
+// call is one request to the server.
+type call struct {
+	method string
+	path   string // escaped
+	query  url.Values
+	header http.Header
+	body   any  // sent as JSON unless nil
+	safe   bool // may be repeated though an earlier attempt may have had its effect
+}
+
+// do sends a call, decodes the answer into out unless it is nil, and returns the answer's status and headers.
+func (c *Client) do(ctx context.Context, r call, out any) (int, http.Header, error) {
+	var body []byte
+	if r.body != nil {
+		var err error
+		if body, err = json.Marshal(r.body); err != nil {
+			return 0, nil, fmt.Errorf("%s %s: encode: %w", r.method, r.path, err)
+		}
+	}
+	delay := firstDelay
+	for attempt := 1; ; attempt++ {
+		status, header, err := c.once(ctx, r, body, out)
+		if err == nil || !r.safe || attempt == maxAttempts || ctx.Err() != nil || model.KindOf(err) != model.Unavailable {
+			return status, header, err
+		}
+		wait := max(retryAfter(header), delay/2+rand.N(delay))
+		delay *= 2
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return status, header, err
+		}
+	}
+}
+
+// once sends a call one time.
+func (c *Client) once(ctx context.Context, r call, body []byte, out any) (int, http.Header, error) {
+	resp, err := c.send(ctx, r, body)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode >= 400 {
+		return resp.StatusCode, resp.Header, problem(r, resp)
+	}
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return resp.StatusCode, resp.Header, unreachable(ctx, r, err)
+	}
+	if out == nil || resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified {
+		return resp.StatusCode, resp.Header, nil
+	}
+	if err := json.Unmarshal(data, out); err != nil {
+		return resp.StatusCode, resp.Header, fmt.Errorf("%s %s: decode the answer: %w", r.method, r.path, err)
+	}
+	return resp.StatusCode, resp.Header, nil
+}
+
+// send sends a call and returns the answer with its body open.
+func (c *Client) send(ctx context.Context, r call, body []byte) (*http.Response, error) {
+	target := c.base + r.path
+	if len(r.query) > 0 {
+		target += "?" + r.query.Encode()
+	}
+	var reader io.Reader
+	if body != nil {
+		reader = bytes.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, target, reader)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", r.method, r.path, err)
+	}
+	for name, values := range r.header {
+		req.Header[name] = values
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	req.Header.Set("User-Agent", c.userAgent)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, unreachable(ctx, r, err)
+	}
+	return resp, nil
+}
+
+// unreachable is the error of a call that got no answer: Unavailable, unless the caller gave up.
+func unreachable(ctx context.Context, r call, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s %s: %w", r.method, r.path, ctx.Err())
+	}
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err // without the URL, which path already says
+	}
+	return model.Errorf(model.Unavailable, "%s %s: the server cannot be reached: %v", r.method, r.path, err)
+}
+
+// problem is the error that an answer holds.
+func problem(r call, resp *http.Response) error {
+	data, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	p := wire.Problem{}
+	if media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); media != wire.ContentTypeProblem || json.Unmarshal(data, &p) != nil {
+		text := strings.TrimSpace(string(data[:min(len(data), maxErrorBytes)]))
+		p = wire.Problem{Detail: fmt.Sprintf("%s %s: %s, and not from POP: %s", r.method, r.path, resp.Status, text)}
+	}
+	p.Status = resp.StatusCode
+	return p.Err()
+}
+
+// retryAfter returns how long the server asks to wait.
+func retryAfter(h http.Header) time.Duration {
+	seconds, err := strconv.Atoi(h.Get("Retry-After"))
+	if err != nil {
+		return 0
+	}
+	return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+}
