@@ -85,7 +85,7 @@ generate-check: ## Fail if generated files are not what their sources say
 
 .PHONY: tidy-check
 tidy-check: ## Fail if go.mod is not tidy
-	@$(GO) mod tidy -diff
+	@$(GO) mod tidy -diff || { echo 'go.mod is not tidy: run go mod tidy' >&2; exit 1; }
 
 .PHONY: ci
 ci: ## Run what continuous integration runs
