@@ -31,7 +31,6 @@ const (
 var planned = []string{
 	"cmd",
 	"cmd/pop-conformance",
-	"core/authz",
 	"core/console",
 	"plugins/host",
 	"plugins/pluginv1",
