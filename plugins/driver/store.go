@@ -31,9 +31,10 @@ type Store interface {
 	Scan(ctx context.Context, req ScanRequest) (ScanResponse, error)
 
 	// Write applies groups of operations. Each group is applied as a whole or not at all and is durable before Write
-	// returns; groups are independent of each other and may be applied in any order. The response has one result per
-	// group, in order. An error return means that no group has a known result, unless its Outcome is NotApplied: then none
-	// was applied. No two operations of a call may name the same key. An empty group succeeds.
+	// returns; groups are independent of each other and may be applied in any order, and there is no limit on their number:
+	// the driver splits. The response has one result per group, in order. An error return means that no group has a known
+	// result, unless its Outcome is NotApplied: then none was applied. No two operations of a call may name the same key.
+	// An empty group succeeds.
 	Write(ctx context.Context, req WriteRequest) (WriteResponse, error)
 
 	// Close releases the store after the calls in flight have ended. It is idempotent.
