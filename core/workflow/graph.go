@@ -24,9 +24,9 @@ func (g *Graph) DependsOn(name string) []string {
 	return g.namesOf(g.dependsOn[i])
 }
 
-// WithDependents returns the named operations and all that wait for them, directly or through others, in the order of the
+// Closure returns the named operations and all that wait for them, directly or through others, in the order of the
 // agenda: those that must run again if the named ones do. Names that are not in the graph are left out.
-func (g *Graph) WithDependents(names ...string) []string {
+func (g *Graph) Closure(names []string) []string {
 	in := make([]bool, len(g.names))
 	var reached []int
 	reach := func(i int) {

@@ -158,7 +158,7 @@ func TestWhatRunsAgainIsWhatWasNamedAndAllThatWaitsForIt(t *testing.T) {
 		{[]string{"5", "nope"}, []string{"5"}},
 		{nil, []string{}},
 	} {
-		if diff := cmp.Diff(test.want, graph.WithDependents(test.names...)); diff != "" {
+		if diff := cmp.Diff(test.want, graph.Closure(test.names)); diff != "" {
 			t.Errorf("%v: %s", test.names, diff)
 		}
 	}
