@@ -35,13 +35,13 @@ func (v Insight) WithDefaults() Insight {
 	if v.SchedulingAlgorithm == "" {
 		v.SchedulingAlgorithm = WeightedFair
 	}
-	v.Sharing = v.Sharing.normalized()
+	v.Sharing = v.normalized()
 	return v
 }
 
 // WithDefaults returns the template with what it leaves out.
 func (v AgendaTemplate) WithDefaults() AgendaTemplate {
-	v.Sharing = v.Sharing.normalized()
+	v.Sharing = v.normalized()
 	return v
 }
 

@@ -132,7 +132,7 @@ func (t *traits) match(v *Insight, customerID, preferred string) *match {
 	count(v.Mappers.OperationType, 1, func(value string) bool { return t.types[value] })
 	count(v.Mappers.Params, 2, func(pair string) bool {
 		key, value, ok := strings.Cut(pair, "=")
-		return ok && key != "" && t.params[param{key, value}]
+		return ok && t.params[param{key, value}]
 	})
 	count(v.Mappers.OperationName, 3, func(value string) bool { return t.names[value] })
 	if m.specificity == 0 {

@@ -51,10 +51,10 @@ func (v *AgendaTemplate) Instantiate(payload json.RawMessage) (Agenda, error) {
 	names := v.names()
 	for i := range agenda.Operations {
 		filled, left, err := workflow.Fill(agenda.Operations[i].Payload, lookup)
-		c.references(at("operations", i, "payload"), err)
+		c.references(operationPath(i, "payload"), err)
 		for _, ref := range left {
 			if !knownInPayload(ref.Name) {
-				c.unknown(at("operations", i, "payload"), ref, names)
+				c.unknown(operationPath(i, "payload"), ref, names)
 			}
 		}
 		agenda.Operations[i].Payload = filled
@@ -119,10 +119,10 @@ func (a *Agenda) eachField(visit func(field)) {
 	params("params", a.Params, false)
 	for i := range a.Operations {
 		o := &a.Operations[i]
-		text(at("operations", i, "name"), &o.Name, true)
-		text(at("operations", i, "type"), &o.Type, false)
-		text(at("operations", i, "id"), &o.ID, false)
-		params(at("operations", i, "params"), o.Params, true)
+		text(operationPath(i, "name"), &o.Name, true)
+		text(operationPath(i, "type"), &o.Type, false)
+		text(operationPath(i, "id"), &o.ID, false)
+		params(operationPath(i, "params"), o.Params, true)
 	}
 }
 

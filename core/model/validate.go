@@ -40,14 +40,14 @@ func (a *Agenda) check(c *checker) {
 	}
 	for i, operation := range a.Operations {
 		if operation.Name != "" { // its absence is the graph's to report
-			c.name(at("operations", i, "name"), operation.Name)
+			c.name(operationPath(i, "name"), operation.Name)
 		}
 		if operation.Type == "" {
-			c.issue(at("operations", i, "type"), "the operation has no type; name the type of handler that performs it")
+			c.issue(operationPath(i, "type"), "the operation has no type; name the type of handler that performs it")
 		} else {
-			c.name(at("operations", i, "type"), operation.Type)
+			c.name(operationPath(i, "type"), operation.Type)
 		}
-		c.name(at("operations", i, "id"), operation.ID)
+		c.name(operationPath(i, "id"), operation.ID)
 	}
 }
 
@@ -58,8 +58,8 @@ func (a *Agenda) Graph(names ...string) (*workflow.Graph, []Issue) {
 	operations := make([]workflow.Operation, len(a.Operations))
 	for i := range a.Operations {
 		dependsOn, err := a.Operations[i].DependsOn()
-		if err != nil && len(issues) < workflow.MaxIssues {
-			issues = append(issues, Issue{at("operations", i, "params.dependsOn"), err.Error()})
+		if err != nil {
+			issues = append(issues, Issue{operationPath(i, "params.dependsOn"), err.Error()})
 		}
 		operations[i] = workflow.Operation{Name: a.Operations[i].Name, Payload: a.Operations[i].Payload, DependsOn: dependsOn}
 	}
@@ -96,9 +96,9 @@ func (o *Operation) DependsOn() ([]string, error) {
 	return names, nil
 }
 
-// at returns the path of a field of an element: operations[2].name.
-func at(list string, index int, field string) string {
-	return fmt.Sprintf("%s[%d].%s", list, index, field)
+// operationPath returns the path of a field of an operation.
+func operationPath(index int, field string) string {
+	return fmt.Sprintf("operations[%d].%s", index, field)
 }
 
 // checker collects issues.
@@ -110,11 +110,10 @@ type checker struct {
 }
 
 func (c *checker) issue(path, format string, args ...any) {
-	if len(c.issues) < workflow.MaxIssues {
-		c.issues = append(c.issues, Issue{c.prefix + path, fmt.Sprintf(format, args...)})
-	}
+	c.issues = append(c.issues, Issue{c.prefix + path, fmt.Sprintf(format, args...)})
 }
 
+// result returns the first hundred issues.
 func (c *checker) result() []Issue { return c.issues[:min(len(c.issues), workflow.MaxIssues)] }
 
 // meta checks the fields that every object has. The kind of object is for the messages.

@@ -114,10 +114,10 @@ func (v *AgendaTemplate) checkAgenda(c *checker) {
 	}
 	for i := range v.Agenda.Operations {
 		refs, err := workflow.Parse(v.Agenda.Operations[i].Payload)
-		c.references(at("operations", i, "payload"), err)
+		c.references(operationPath(i, "payload"), err)
 		for _, ref := range refs {
 			if !slices.Contains(names, ref.Name) && !knownInPayload(ref.Name) {
-				c.unknown(at("operations", i, "payload"), ref, names)
+				c.unknown(operationPath(i, "payload"), ref, names)
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,7 +89,7 @@ func TestAnAgendaWithinEveryLimitIsAccepted(t *testing.T) {
 
 	beyond := agenda
 	beyond.CustomerID, beyond.LinkID, beyond.Title, beyond.JobID = agenda.CustomerID+"c", agenda.LinkID+"l", agenda.Title+"字", agenda.JobID+"é"
-	beyond.Operations = append(agenda.Operations[:len(agenda.Operations):len(agenda.Operations)], model.Operation{})
+	beyond.Operations = slices.Concat(agenda.Operations, []model.Operation{{}})
 	want := []model.Issue{
 		{"customerId", "is 201 bytes long, more than 200; shorten it"},
 		{"title", "is 401 characters long, more than 400; shorten it"},
@@ -98,6 +99,16 @@ func TestAnAgendaWithinEveryLimitIsAccepted(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, beyond.Validate()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestNamesThatAreNotUTF8AreRefused(t *testing.T) {
+	t.Parallel()
+	for _, id := range []string{"a\xff", "a\ufffd"} { // as it was sent, and as a JSON decoder hands it on
+		pool := model.ResourcePool{Meta: model.Meta{ID: id, CustomerID: "acme", Title: id}}
+		if issues := pool.Validate(); len(issues) == 0 || issues[0].Path != "id" {
+			t.Errorf("%q: %v", id, issues)
+		}
 	}
 }
 
@@ -151,7 +162,8 @@ func TestConfigurationIssuesSayWhatIsWrongWhereAndHowToMendIt(t *testing.T) {
 		{"a good customer", customer, `{"id":"acme","title":"Acme","weight":2.5}`, nil},
 		{"a customer without title", customer, `{"id":"acme","title":" "}`, []model.Issue{{"title", "is missing; give the customer a title"}}},
 		{"a customer owned by another", customer, `{"id":"acme","customerId":"other","title":"Acme"}`, []model.Issue{
-			{"customerId", `is "other", but a customer owns itself; leave it out, or make it the id, "acme"`}}},
+			{"customerId", `is "other", but a customer owns itself; leave it out, or make it the id, "acme"`},
+		}},
 		{"a negative weight", customer, `{"id":"acme","title":"Acme","weight":-1}`, []model.Issue{{"weight", "is -1; it must be 0.001 to 1000000, or absent for 1"}}},
 		{"a weight that would break fairness", customer, `{"id":"acme","title":"Acme","weight":1e-300}`, []model.Issue{{"weight", "is 1e-300; it must be 0.001 to 1000000, or absent for 1"}}},
 
@@ -204,8 +216,10 @@ func TestDefaultsFillWhatIsLeftOut(t *testing.T) {
 		t.Errorf("%+v", customer)
 	}
 	insight := decode[model.Insight](t, `{"id":"i","allowedCustomerIds":["B"," a","b",null,"A"]}`).WithDefaults()
-	want := model.Insight{Meta: model.Meta{ID: "i"}, QueueName: "i", QueueSize: 100, SchedulingAlgorithm: model.WeightedFair,
-		Sharing: model.Sharing{AllowedCustomerIDs: []string{"a", "b"}}}
+	want := model.Insight{
+		Meta: model.Meta{ID: "i"}, QueueName: "i", QueueSize: 100, SchedulingAlgorithm: model.WeightedFair,
+		Sharing: model.Sharing{AllowedCustomerIDs: []string{"a", "b"}},
+	}
 	if diff := cmp.Diff(want, insight); diff != "" {
 		t.Error(diff)
 	}

@@ -155,8 +155,9 @@ func TestEveryReferenceThatFailsIsReported(t *testing.T) {
 	}
 
 	_, err = workflow.Resolve(json.RawMessage(`["@<x.out>"`+strings.Repeat(`,"@<x.out>"`, 10_000)+`]`), results)
-	if err == nil || len(err.Error()) > 1000 {
-		t.Errorf("the message about many references is %d bytes", len(err.Error()))
+	var failed workflow.ReferenceErrors
+	if !errors.As(err, &failed) || len(failed) != 100 || len(err.Error()) > 1000 {
+		t.Errorf("the %d errors about many references are %d bytes", len(failed), len(err.Error()))
 	}
 }
 
@@ -166,7 +167,8 @@ func TestAMessageIsBoundedWhateverTheDocument(t *testing.T) {
 	deep := strings.Repeat(`{"`+long[:100]+`":[`, 1000) + `"@<x.out>"` + strings.Repeat(`]}`, 1000)
 	for _, doc := range []string{deep, `{"` + long + `":"@<` + long + `::/` + long + `>"}`, `"@<` + long + `"`, `"@<a.out::/` + long + `>"`} {
 		_, err := workflow.Resolve(json.RawMessage(doc), results)
-		if err == nil || len(err.Error()) > 2000 {
+		var failed workflow.ReferenceErrors
+		if !errors.As(err, &failed) || len(err.Error()) > 2000 || len(failed[0].At) > 500 {
 			t.Errorf("the message about %.40s is %d bytes", doc, len(err.Error()))
 		}
 	}
