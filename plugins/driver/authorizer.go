@@ -11,7 +11,8 @@ type Authorizer interface {
 	Capabilities(ctx context.Context) (AuthorizerCapabilities, error)
 
 	// Authenticate verifies credentials. Missing or refused credentials are an Unauthenticated error whose Message may be
-	// shown to the caller; any other error means that the authorizer could not tell, and the call is refused.
+	// shown to the caller, and holds nothing of the credentials; any other error means that the authorizer could not tell,
+	// and the call is refused. After Close it answers Unavailable.
 	Authenticate(ctx context.Context, req AuthenticateRequest) (Principal, error)
 
 	// Close releases the authorizer. It is idempotent.
@@ -20,7 +21,7 @@ type Authorizer interface {
 
 // AuthorizerCapabilities are the declared properties of an [Authorizer].
 type AuthorizerCapabilities struct {
-	Headers   []string // canonical names of the only headers the authorizer is given
+	Headers   []string // canonical names of the only headers the authorizer is given, and looks at
 	Challenge string   // value of WWW-Authenticate on a refusal; empty for none
 }
 
@@ -47,7 +48,7 @@ const (
 // Principal is a verified caller.
 type Principal struct {
 	Subject   string
-	Customers []string // ids of the customers it acts for, lower case
+	Customers []string // ids of the customers it acts for: lower case, sorted, each once
 	Roles     []Role
 	Global    bool      // acts for every customer
 	NotAfter  time.Time // the core may cache the principal until then; zero means not at all

@@ -59,3 +59,60 @@ func TestReferenceStoreAgainstItself(t *testing.T) {
 func BenchmarkReferenceStore(b *testing.B) {
 	drivertest.BenchmarkStore(b, func(*testing.B) driver.Store { return memdriver.NewStore(memdriver.StoreOptions{}) })
 }
+
+// memQueues returns a harness of reference queues, as wrap changes them.
+func memQueues(caps driver.QueueCapabilities, wrap func(driver.Queue) driver.Queue) drivertest.QueueHarness {
+	if wrap == nil {
+		wrap = func(q driver.Queue) driver.Queue { return q }
+	}
+	return drivertest.QueueHarness{
+		Capabilities: caps,
+		Open: func(*testing.T) drivertest.QueueFixture {
+			q := memdriver.NewQueue(memdriver.QueueOptions{Capabilities: caps})
+			fixture := drivertest.QueueFixture{Queue: wrap(q)}
+			if caps.Durable {
+				fixture.Reopen = func(*testing.T) driver.Queue { return wrap(q.Open()) }
+			}
+			return fixture
+		},
+	}
+}
+
+func TestReferenceQueueWithAllCapabilities(t *testing.T) {
+	drivertest.RunQueue(t, memQueues(memdriver.FullQueue(), nil))
+}
+
+func TestReferenceQueueWithTheLeastCapabilities(t *testing.T) {
+	caps := memdriver.LeastQueue()
+	caps.MinLease = 1500 * time.Millisecond // the suite waits for it
+	drivertest.RunQueue(t, memQueues(caps, nil))
+}
+
+func bearer(token string) driver.AuthenticateRequest {
+	return driver.AuthenticateRequest{Header: map[string][]string{"Authorization": {"Bearer " + token}}}
+}
+
+func TestReferenceAuthorizer(t *testing.T) {
+	everyone := driver.Principal{Subject: "ops", Roles: []driver.Role{driver.RoleOperate, driver.RoleRead}, Global: true}
+	drivertest.RunAuthorizer(t, drivertest.AuthorizerHarness{
+		Capabilities: driver.AuthorizerCapabilities{Headers: []string{"Authorization"}, Challenge: "Bearer"},
+		Open: func(*testing.T) driver.Authorizer {
+			return memdriver.NewAuthorizer(map[string]driver.Principal{
+				"token-of-ann": {Subject: "ann", Customers: []string{"Zeta", "alpha", "ALPHA"}, Roles: []driver.Role{driver.RoleSubmit}},
+				"token-of-ops": everyone,
+			})
+		},
+		Known: map[string]drivertest.KnownCaller{
+			"of two customers": {
+				Request: bearer("token-of-ann"),
+				Want:    driver.Principal{Subject: "ann", Customers: []string{"alpha", "zeta"}, Roles: []driver.Role{driver.RoleSubmit}},
+			},
+			"global": {Request: bearer("token-of-ops"), Want: everyone},
+		},
+		Refused: map[string]driver.AuthenticateRequest{
+			"unknown token": bearer("token-of-nobody"),
+			"other scheme":  {Header: map[string][]string{"Authorization": {"Basic token-of-ann"}}},
+			"two headers":   {Header: map[string][]string{"Authorization": {"Bearer token-of-ann", "Bearer token-of-ops"}}},
+		},
+	})
+}

@@ -1,0 +1,228 @@
+package drivertest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"go.uber.org/goleak"
+
+	"github.com/pop-platform/pop/plugins/driver"
+)
+
+// QueueHarness makes the queues that a suite tests.
+type QueueHarness struct {
+	// Open returns a driver without any named queues that anything else uses. It is called by parallel tests. What Close
+	// does not release is released by t.Cleanup.
+	Open func(t *testing.T) QueueFixture
+
+	// Capabilities are what every queue reports.
+	Capabilities driver.QueueCapabilities
+}
+
+// QueueFixture is a queue under test. It goes by the system's clock: the suite waits for leases to end.
+type QueueFixture struct {
+	Queue driver.Queue
+
+	// Reopen returns a queue on the same data, as after a restart. The queue before it is closed. It is there if the queue
+	// is Durable.
+	Reopen func(t *testing.T) driver.Queue
+}
+
+// RunQueue tests a queue against every clause of the contract.
+func RunQueue(t *testing.T, h QueueHarness) {
+	t.Run("queue", func(t *testing.T) {
+		for _, clauses := range [][]queueClause{sendClauses, leaseClauses, depthClauses, queueLifeClauses} {
+			for _, c := range clauses {
+				t.Run(c.name, func(t *testing.T) {
+					t.Parallel()
+					c.check(openQueue(t, h))
+				})
+			}
+		}
+	})
+	t.Run("Close leaves no goroutine", func(t *testing.T) {
+		before := goleak.IgnoreCurrent()
+		t.Run("use", func(t *testing.T) {
+			q := openQueue(t, h)
+			q.sendAll("m")
+			q.wantAll("m")
+			if err := q.queue.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		goleak.VerifyNone(t, before)
+	})
+}
+
+// queueClause is a clause of the contract and the test of it.
+type queueClause struct {
+	name  string
+	check func(*queueTest)
+}
+
+// The names that the suite uses in drivers.
+const (
+	queueName      = "queue"
+	otherQueueName = "other"
+)
+
+// queueTest is one test of a queue.
+type queueTest struct {
+	*testing.T
+	harness QueueHarness
+	fixture QueueFixture
+	queue   driver.Queue
+	caps    driver.QueueCapabilities
+}
+
+// openQueue returns a test of a new driver that has its two queues.
+func openQueue(t *testing.T, h QueueHarness) *queueTest {
+	t.Helper()
+	fixture := h.Open(t)
+	q := &queueTest{T: t, harness: h, fixture: fixture, queue: fixture.Queue, caps: h.Capabilities}
+	t.Cleanup(func() {
+		if err := q.queue.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	q.ensure(queueName)
+	q.ensure(otherQueueName)
+	return q
+}
+
+func (t *queueTest) ensure(name string) {
+	t.Helper()
+	if err := t.queue.Ensure(t.Context(), driver.EnsureRequest{Queue: name}); err != nil {
+		t.Fatalf("Ensure %q: %v", name, err)
+	}
+}
+
+// long is a lease that does not end during a test.
+func (t *queueTest) long() time.Duration { return max(10*time.Minute, t.caps.MinLease) }
+
+// short is a lease that a test can wait for.
+func (t *queueTest) short() time.Duration { return max(time.Second, t.caps.MinLease) }
+
+// send sends messages, at most MaxBatch, and returns their errors.
+func (t *queueTest) send(name string, messages ...driver.Message) []error {
+	t.Helper()
+	resp, err := t.queue.Send(t.Context(), driver.SendRequest{Queue: name, Messages: messages})
+	if err != nil {
+		t.Fatalf("Send: %v", err)
+	}
+	if len(resp.Errs) != len(messages) {
+		t.Fatalf("Send of %d messages returned %d errors", len(messages), len(resp.Errs))
+	}
+	return resp.Errs
+}
+
+// sendAll sends any number of messages with the bodies to the queue.
+func (t *queueTest) sendAll(bodies ...string) {
+	t.Helper()
+	t.sendTo(queueName, bodies...)
+}
+
+func (t *queueTest) sendTo(name string, bodies ...string) {
+	t.Helper()
+	for batch := range slices.Chunk(bodies, t.caps.MaxBatch) {
+		var messages []driver.Message
+		for _, b := range batch {
+			messages = append(messages, driver.Message{Group: "g", Body: []byte(b)})
+		}
+		for _, err := range t.send(name, messages...) {
+			if err != nil {
+				t.Fatalf("Send: %v", err)
+			}
+		}
+	}
+}
+
+// receive makes one call to Receive.
+func (t *queueTest) receive(name string, limit int, wait, lease time.Duration) []driver.Delivery {
+	t.Helper()
+	resp, err := t.queue.Receive(t.Context(), driver.ReceiveRequest{Queue: name, Max: limit, Wait: wait, Lease: lease})
+	if err != nil {
+		t.Fatalf("Receive: %v", err)
+	}
+	if len(resp.Deliveries) > min(limit, t.caps.MaxBatch) {
+		t.Fatalf("Receive of at most %d returned %d messages", min(limit, t.caps.MaxBatch), len(resp.Deliveries))
+	}
+	for _, d := range resp.Deliveries {
+		if d.Receipt == "" || d.Attempt < 0 {
+			t.Errorf("delivery %+v has no receipt or no attempt", d)
+		}
+	}
+	return resp.Deliveries
+}
+
+// collect receives until there are n messages, or for a minute.
+func (t *queueTest) collect(name string, n int, lease time.Duration) []driver.Delivery {
+	t.Helper()
+	var all []driver.Delivery
+	for end := time.Now().Add(time.Minute); len(all) < n && time.Now().Before(end); {
+		all = append(all, t.receive(name, n-len(all), time.Second, lease)...)
+	}
+	if len(all) < n {
+		t.Fatalf("%d messages were received in a minute, want %d", len(all), n)
+	}
+	return all
+}
+
+// wantAll receives the messages with the bodies, in any order, and acknowledges them.
+func (t *queueTest) wantAll(bodies ...string) {
+	t.Helper()
+	t.wantAllOf(queueName, bodies...)
+}
+
+func (t *queueTest) wantAllOf(name string, bodies ...string) {
+	t.Helper()
+	deliveries := t.collect(name, len(bodies), t.long())
+	want, got := slices.Sorted(slices.Values(bodies)), slices.Sorted(slices.Values(bodiesOf(deliveries)))
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("messages of %s (-want +got):\n%s", name, diff)
+	}
+	t.ack(name, deliveries...)
+}
+
+// wantNone checks that there is nothing to receive.
+func (t *queueTest) wantNone(name string) {
+	t.Helper()
+	if got := t.receive(name, t.caps.MaxBatch, 0, t.long()); len(got) > 0 {
+		t.Errorf("messages %q, want none", bodiesOf(got))
+	}
+}
+
+func (t *queueTest) ack(name string, deliveries ...driver.Delivery) {
+	t.Helper()
+	for batch := range slices.Chunk(deliveries, t.caps.MaxBatch) {
+		var receipts []string
+		for _, d := range batch {
+			receipts = append(receipts, d.Receipt)
+		}
+		if err := t.queue.Ack(t.Context(), driver.AckRequest{Queue: name, Receipts: receipts}); err != nil {
+			t.Fatalf("Ack: %v", err)
+		}
+	}
+}
+
+func bodiesOf(deliveries []driver.Delivery) []string {
+	var bodies []string
+	for _, d := range deliveries {
+		bodies = append(bodies, string(d.Message.Body))
+	}
+	return bodies
+}
+
+// bodies returns n different ones.
+func bodies(prefix string, n int) []string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf("%s%04d", prefix, i)
+	}
+	return all
+}
