@@ -65,7 +65,7 @@ type header struct {
 }
 
 // live reports whether readers see the record.
-func (h *header) live(now int64) bool { return h.expire == 0 || now < int64(h.expire) } //nolint:gosec // written by expiry, which is below 2^63
+func (h *header) live(now int64) bool { return h.expire == 0 || now < int64(h.expire) }
 
 func (h *header) size() int {
 	return uvarintLen(h.version) + uvarintLen(h.expire) + uvarintLen(uint64(len(h.index))) + len(h.index)
@@ -125,8 +125,8 @@ func parseIndex(into []indexEntry, b []byte) ([]indexEntry, error) {
 			if w <= 0 || n > uint64(len(b)-w) {
 				return nil, errShort
 			}
-			*field = b[w : w+int(n)] //nolint:gosec // at most len(b)
-			b = b[w+int(n):]         //nolint:gosec // at most len(b)
+			*field = b[w : w+int(n)]
+			b = b[w+int(n):]
 		}
 		into = append(into, e)
 	}
@@ -163,12 +163,12 @@ func expirySeconds(t time.Time) uint64 {
 	if t.IsZero() {
 		return 0
 	}
-	return uint64(max(1, t.Unix())) //nolint:gosec // positive
+	return uint64(max(1, t.Unix()))
 }
 
 func expiryTime(s uint64) time.Time {
 	if s == 0 {
 		return time.Time{}
 	}
-	return time.Unix(int64(s), 0).UTC() //nolint:gosec // written by expirySeconds
+	return time.Unix(int64(s), 0).UTC()
 }

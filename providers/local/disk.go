@@ -49,7 +49,7 @@ func (g *diskGuard) check(op string, size int) error {
 		return driver.Errorf(driver.Unavailable, op, "can't tell how much of the disk of %s is free: %w", g.dir, err)
 	}
 	g.until.Store(int64(time.Since(g.start) + diskCheckTime))
-	left := int64(usage.AvailBytes) - int64(g.reserve) - n //nolint:gosec // no disk has 2^63 bytes
+	left := int64(usage.AvailBytes) - int64(g.reserve) - n
 	g.budget.Store(min(left, diskCheckBytes))
 	if left >= 0 {
 		return nil

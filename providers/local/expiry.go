@@ -72,7 +72,7 @@ func (s *Store) sweepSome(ctx context.Context) (int, error) {
 // due returns the keys of records that have expired, the first of them first.
 func (s *Store) due(cat *catalog) ([]driver.Key, error) {
 	const op = "local: sweep"
-	upper := binary.BigEndian.AppendUint64([]byte{tableExpiry}, uint64(s.now().Unix())+1) //nolint:gosec // after 1970
+	upper := binary.BigEndian.AppendUint64([]byte{tableExpiry}, uint64(s.now().Unix())+1)
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tableExpiry}, UpperBound: upper})
 	if err != nil {
 		return nil, fault(op, err)

@@ -187,7 +187,7 @@ func lockDir(op, dir string, disk vfs.FS) (*pebble.Lock, error) {
 	}
 	if errors.Is(err, syscall.EAGAIN) || strings.Contains(err.Error(), "lock held by current process") {
 		who := "another process"
-		if pid, err := os.ReadFile(pidPath); err == nil { //nolint:gosec // the operator's folder
+		if pid, err := os.ReadFile(pidPath); err == nil {
 			who = "process " + strings.TrimSpace(string(pid))
 		}
 		return nil, &driver.Error{

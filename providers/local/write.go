@@ -101,7 +101,7 @@ func (s *Store) commit(op string, cat *catalog, f func(*evaluator)) (*round, err
 		s.deleted.Store(e.version)
 	}
 	s.stats.calls.Add(1)
-	s.stats.bytes.Add(uint64(e.batch.Len())) //nolint:gosec // positive
+	s.stats.bytes.Add(uint64(e.batch.Len()))
 	err := s.db.Apply(e.batch, pebble.NoSync)
 	if err == nil {
 		err = e.batch.Close()
