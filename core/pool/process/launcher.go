@@ -1,0 +1,269 @@
+//go:build unix
+
+package process
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/pop-platform/pop/core/model"
+	"github.com/pop-platform/pop/core/pool"
+	"github.com/pop-platform/pop/core/pool/handler"
+	"github.com/pop-platform/pop/core/pool/registry"
+)
+
+// DefaultMaxResult is the largest result of an operation, in bytes, if the configuration names none.
+const DefaultMaxResult = 1 << 20
+
+const (
+	// linger is how long processes that a handler started may outlive it, as those of a shell's pipe do for a moment.
+	linger = time.Second
+	// progressInterval is how often the progress file of a running handler is read.
+	progressInterval = 250 * time.Millisecond
+)
+
+// Handlers says how to run an operation type. [registry.Registry] is one.
+type Handlers interface {
+	Lookup(operationType string) (registry.Handler, error)
+}
+
+// Config is the configuration of a [Launcher].
+type Config struct {
+	// Root is the folder for the attempts' own folders. It belongs to one launcher at a time, which removes what an earlier
+	// one left behind.
+	Root      string
+	Handlers  Handlers
+	MaxResult int64 // largest result in bytes; default DefaultMaxResult
+	Log       *slog.Logger
+}
+
+// Launcher is a [pool.Launcher] that runs operations as processes of this machine.
+type Launcher struct {
+	cfg      Config
+	lock     *os.File
+	starter  *starter
+	guardian *guardian
+	attempts atomic.Int64
+}
+
+// New returns a launcher. It must be closed.
+func New(cfg Config) (*Launcher, error) {
+	if cfg.MaxResult == 0 {
+		cfg.MaxResult = DefaultMaxResult
+	}
+	root, err := filepath.Abs(cfg.Root) // handlers may run in another folder
+	if err != nil {
+		return nil, fmt.Errorf("process launcher: %w", err)
+	}
+	cfg.Root = root
+	lock, err := claimRoot(root)
+	if err != nil {
+		return nil, fmt.Errorf("process launcher: %w", err)
+	}
+	guardian, err := startGuardian()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("process launcher: start guardian: %w", err), lock.Close())
+	}
+	return &Launcher{cfg: cfg, lock: lock, starter: newStarter(), guardian: guardian}, nil
+}
+
+// Close kills what still runs and releases the root folder. No Launch may follow or be under way.
+func (l *Launcher) Close() error {
+	l.starter.stop()
+	return errors.Join(l.guardian.close(), l.lock.Close())
+}
+
+// Launch runs the handler of the task's operation and returns what it left in its result file.
+func (l *Launcher) Launch(ctx context.Context, task *pool.Task) (json.RawMessage, error) {
+	h, err := l.cfg.Handlers.Lookup(task.Operation.Type)
+	if err != nil {
+		return nil, pool.NonRetryable("%v", err)
+	}
+	files := attemptFiles{dir: filepath.Join(l.cfg.Root, fmt.Sprintf("%s%d", attemptPrefix, l.attempts.Add(1)))}
+	defer func() {
+		if err := files.remove(); err != nil {
+			l.cfg.Log.Warn("folder of an attempt not removed", "folder", files.dir, "error", err)
+		}
+	}()
+	if err := files.write(task); err != nil {
+		return nil, fmt.Errorf("prepare handler: %w", err)
+	}
+
+	end, err := l.run(ctx, h, task, files)
+	if err != nil {
+		return nil, fmt.Errorf("handler %s could not be started: %w", h.Command[0], err)
+	}
+	what := end.verdict(h.Timeout)
+	if what == "" {
+		result, err := files.result(l.cfg.MaxResult)
+		if err == nil {
+			return result, nil
+		}
+		what = err.Error()
+	}
+	return nil, end.failure(task, h, what)
+}
+
+var errTimeout = errors.New("timed out")
+
+// run starts the handler and returns when no process of it is left.
+func (l *Launcher) run(ctx context.Context, h registry.Handler, task *pool.Task, files attemptFiles) (*ending, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, h.Timeout, errTimeout)
+	defer cancel()
+	output, err := newOutput()
+	if err != nil {
+		return nil, err
+	}
+	defer output.close()
+
+	end := &ending{output: output}
+	killAt := time.Time{}
+	cmd := exec.CommandContext(ctx, h.Command[0], h.Command[1:]...) //nolint:gosec // running the registry's commands is the purpose
+	cmd.Dir = h.WorkDir
+	if cmd.Dir == "" {
+		cmd.Dir = files.dir
+	}
+	cmd.Env = environment(h, task, files)
+	cmd.Stdout, cmd.Stderr = output.write, output.write
+	cmd.SysProcAttr = childAttributes()
+	cmd.WaitDelay = h.Grace
+	cmd.Cancel = func() error {
+		sig := syscall.SIGTERM
+		if errors.Is(context.Cause(ctx), pool.ErrSessionLost) {
+			sig = syscall.SIGKILL
+		}
+		err := syscall.Kill(-cmd.Process.Pid, sig)
+		if errors.Is(err, syscall.ESRCH) {
+			return os.ErrProcessDone
+		}
+		end.cause, killAt = context.Cause(ctx), time.Now().Add(h.Grace)
+		return err
+	}
+	if err := l.starter.start(cmd); err != nil {
+		if _, missing := os.Stat(cmd.Dir); missing != nil { // err would blame the program
+			err = missing
+		}
+		return nil, err
+	}
+	pid := cmd.Process.Pid
+	l.guardian.watch(pid)
+	output.collect()
+	stopProgress := followProgress(files.progressFile(), task, l.cfg.Log)
+
+	_ = cmd.Wait() // its error repeats what the state and the cause say
+	end.state = cmd.ProcessState
+	if killAt.IsZero() {
+		killAt = time.Now().Add(linger)
+	}
+	end.leftovers = !groupEnds(pid, killAt)
+	l.guardian.unwatch(pid)
+	end.escaped = !output.ends()
+	stopProgress()
+	return end, nil
+}
+
+// groupEnds waits for the processes of a group to end, kills them when it is time, and reports whether they ended by themselves.
+func groupEnds(pgid int, killAt time.Time) bool {
+	var ticker *time.Ticker
+	for groupAlive(pgid) {
+		if !time.Now().Before(killAt) {
+			_ = syscall.Kill(-pgid, syscall.SIGKILL) // if it fails, the group has just ended
+			return false
+		}
+		if ticker == nil {
+			ticker = time.NewTicker(5 * time.Millisecond)
+			defer ticker.Stop()
+		}
+		<-ticker.C
+	}
+	return true
+}
+
+func groupAlive(pgid int) bool {
+	// An executor that is a container's first process inherits orphans and must reap them.
+	for {
+		if pid, err := syscall.Wait4(-pgid, nil, syscall.WNOHANG, nil); pid <= 0 || err != nil {
+			break
+		}
+	}
+	return !errors.Is(syscall.Kill(-pgid, 0), syscall.ESRCH)
+}
+
+// ending is how a handler ended.
+type ending struct {
+	state     *os.ProcessState
+	cause     error // why it was told to stop; nil if it was not
+	leftovers bool  // processes of its group had to be killed
+	escaped   bool  // a process outside of its group kept its output open
+	output    *output
+}
+
+// verdict returns what is wrong with the ending, or nothing.
+func (e *ending) verdict(timeout time.Duration) string {
+	status, _ := e.state.Sys().(syscall.WaitStatus)
+	switch {
+	case errors.Is(e.cause, errTimeout):
+		return fmt.Sprintf("was stopped because it had not ended after %s", timeout)
+	case e.cause != nil:
+		return fmt.Sprintf("was stopped: %v", e.cause)
+	case status.Signaled():
+		return fmt.Sprintf("was killed by signal %d (%s)", status.Signal(), status.Signal())
+	case !e.state.Success():
+		return fmt.Sprintf("exited with status %d", e.state.ExitCode())
+	case e.leftovers:
+		return "ended before processes that it had started; they were killed"
+	case e.escaped:
+		return "ended, but a process that it had started and that left its process group still holds its output"
+	}
+	return ""
+}
+
+// diagnosis is the payload of a failure's diagnostic event.
+type diagnosis struct {
+	Operation string   `json:"operation"`
+	Handler   []string `json:"handler"`
+	ExitCode  *int     `json:"exitCode,omitempty"`
+	Signal    string   `json:"signal,omitempty"`
+	Output    string   `json:"output,omitempty"`
+}
+
+func (e *ending) failure(task *pool.Task, h registry.Handler, what string) *pool.Failure {
+	d := diagnosis{Operation: task.Operation.Name, Handler: h.Command, Output: e.output.tail()}
+	if status, _ := e.state.Sys().(syscall.WaitStatus); status.Signaled() {
+		d.Signal = status.Signal().String()
+	} else {
+		code := e.state.ExitCode()
+		d.ExitCode = &code
+	}
+	f := &pool.Failure{DiagnosticEvent: model.DiagnosticEvent{
+		Message: fmt.Sprintf("handler %s %s", h.Command[0], what),
+	}}
+	if last := lastLine(d.Output); last != "" {
+		f.Message += ": " + last
+	}
+	if e.cause == nil && e.state.ExitCode() == handler.ExitNonRetryable {
+		f.StatusCode = model.StatusNonRetryable
+	}
+	f.Payload, _ = json.Marshal(d) // strings and a number: cannot fail
+	return f
+}
+
+// lastLine returns the last line that is not blank, shortened.
+func lastLine(text string) string {
+	text = strings.TrimSpace(text)
+	line := strings.TrimSpace(text[strings.LastIndexByte(text, '\n')+1:])
+	if len(line) > 200 {
+		line = strings.ToValidUTF8(line[:200], "") + "..."
+	}
+	return line
+}

@@ -1,0 +1,221 @@
+package pool
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/pop-platform/pop/core/model"
+)
+
+const (
+	maxReports     = 100     // in one call
+	maxReportBytes = 4 << 20 // of results in one call, more or less
+	senders        = 2
+
+	// calmTime is how long a new run only collects changes: if it ends within, it costs one report.
+	calmTime = 200 * time.Millisecond
+	// progressTime is between two reports of a run that tell nothing but progress.
+	progressTime = time.Second
+	// tick is how often delayed reports are looked at.
+	tick = 100 * time.Millisecond
+
+	reportTimeout = 30 * time.Second
+)
+
+// reporter sends the reports of all runs: last state wins, many in one call, repeated until the server has spoken.
+type reporter struct {
+	api          API
+	log          *slog.Logger
+	maxUnsettled int // ended runs that may wait for their final report before they keep their slots
+
+	mu        sync.Mutex
+	queue     []*run
+	delayed   []*run
+	unsettled int // ended runs whose final report the server has not answered
+	wake      chan struct{}
+	tickerOn  chan struct{}
+	idle      chan struct{} // closed and renewed when unsettled becomes 0
+}
+
+func newReporter(api API, log *slog.Logger, maxUnsettled int) *reporter {
+	return &reporter{
+		api: api, log: log, maxUnsettled: maxUnsettled,
+		wake:     make(chan struct{}, senders),
+		tickerOn: make(chan struct{}, 1),
+		idle:     make(chan struct{}),
+	}
+}
+
+// run sends reports until ctx is done.
+func (p *reporter) run(ctx context.Context) {
+	var group sync.WaitGroup
+	for range senders {
+		group.Go(func() { p.sendAll(ctx) })
+	}
+	group.Go(func() { p.tick(ctx) })
+	group.Wait()
+}
+
+// begin takes a run in. The report that it has begun goes out after the calm time, or with the final one.
+func (p *reporter) begin(r *run) {
+	now := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r.calmUntil = now.Add(calmTime)
+	r.changed, r.urgent = true, true
+	p.schedule(r, now)
+}
+
+// update changes the progress of an operation.
+func (p *reporter) update(r *run, i int, change func(op *model.OperationProgress)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.change(r, i, change) {
+		p.schedule(r, time.Now())
+	}
+}
+
+// updateLast is update for a change that finish or drop follows at once.
+func (p *reporter) updateLast(r *run, i int, change func(op *model.OperationProgress)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.change(r, i, change)
+}
+
+func (p *reporter) change(r *run, i int, change func(op *model.OperationProgress)) bool {
+	if r.ended() { // refused meanwhile
+		return false
+	}
+	op := &r.operations[i]
+	change(&op.OperationProgress)
+	op.changed, r.changed = true, true
+	if op.State == model.Complete {
+		r.urgent = true
+	}
+	return true
+}
+
+// finish reports the end of a run. It must be called once, or drop.
+func (p *reporter) finish(r *run, status model.Status) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r.settled || r.ended() { // refused meanwhile
+		return
+	}
+	p.end(r, status)
+}
+
+func (p *reporter) end(r *run, status model.Status) {
+	r.status = status
+	r.changed = true
+	p.unsettled++
+	p.schedule(r, time.Time{})
+}
+
+// drop ends a run about which nothing is to be reported any more.
+func (p *reporter) drop(r *run) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !r.ended() { // as a refused one has
+		p.settle(r)
+	}
+}
+
+func (p *reporter) settle(r *run) {
+	if r.settled {
+		return
+	}
+	r.settled = true
+	if !r.ended() {
+		return
+	}
+	if p.unsettled--; p.unsettled == 0 {
+		close(p.idle)
+		p.idle = make(chan struct{})
+	}
+	if r.onSettled != nil {
+		r.onSettled()
+	}
+}
+
+// release calls free when the run may give its slot to another: at once, unless too many final reports are outstanding.
+func (p *reporter) release(r *run, free func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r.settled || p.unsettled <= p.maxUnsettled {
+		free()
+	} else {
+		r.onSettled = free
+	}
+}
+
+// flush waits until every final report has been answered.
+func (p *reporter) flush(ctx context.Context) error {
+	p.mu.Lock()
+	idle, n := p.idle, p.unsettled
+	p.mu.Unlock()
+	if n == 0 {
+		return nil
+	}
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// schedule puts a run where it belongs. Runs that are queued or in flight are looked at again afterwards.
+func (p *reporter) schedule(r *run, now time.Time) {
+	if !r.changed || r.settled || r.place == queued || r.place == inFlight {
+		return
+	}
+	if r.ended() || r.due(now) {
+		r.place = queued
+		p.queue = append(p.queue, r)
+		signal(p.wake)
+		return
+	}
+	r.place = delayed
+	if !r.listed {
+		r.listed = true
+		p.delayed = append(p.delayed, r)
+		signal(p.tickerOn)
+	}
+}
+
+// due reports whether a run that has not ended should be reported now.
+func (r *run) due(now time.Time) bool {
+	if r.urgent {
+		return !now.Before(r.calmUntil)
+	}
+	return !now.Before(r.notBefore)
+}
+
+// tick queues delayed runs when they are due. It rests while there are none.
+func (p *reporter) tick(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.tickerOn:
+		}
+		if sleep(ctx, tick) != nil {
+			return
+		}
+		now := time.Now()
+		p.mu.Lock()
+		waiting := p.delayed
+		p.delayed = p.delayed[:0]
+		for _, r := range waiting {
+			r.listed = false
+			if r.place == delayed { // and has not been queued meanwhile
+				p.schedule(r, now)
+			}
+		}
+		clear(waiting[len(p.delayed):])
+		p.mu.Unlock()
+	}
+}
