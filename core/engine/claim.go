@@ -1,0 +1,143 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/pop-platform/pop/core/model"
+	"github.com/pop-platform/pop/plugins/driver"
+)
+
+// hintLease is how long a received hint is kept from other pullers: far longer than a claim takes.
+const hintLease = 30 * time.Second
+
+// Pull hands out agendas of an insight to a session, waiting for the first one if it is asked to. No agendas is an empty answer.
+func (e *Engine) Pull(ctx context.Context, req model.PullRequest) ([]model.Assignment, error) {
+	if issues := validatePull(req); len(issues) > 0 {
+		return nil, &model.Error{Kind: model.Invalid, Detail: "pull", Issues: issues}
+	}
+	insight, err := e.catalog.Insights.Get(ctx, req.InsightID)
+	if err != nil {
+		return nil, err
+	}
+	if alive, err := e.sessionAlive(ctx, req.SessionID); err != nil {
+		return nil, err
+	} else if !alive {
+		return nil, model.Errorf(model.Fenced, "session %q has ended; open a new one", req.SessionID)
+	}
+	queueName := insight.Object.QueueName
+	deadline := e.Now().Add(time.Duration(req.WaitMs) * time.Millisecond)
+	if !e.dispatcher(req.InsightID).awaitOpen(ctx, deadline.Sub(e.Now())) {
+		return nil, nil
+	}
+	for {
+		wait := max(0, deadline.Sub(e.Now()))
+		deliveries, err := e.queue.Receive(ctx, queueName, max(1, req.Max), wait, hintLease)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, nil // the puller has gone
+			}
+			return nil, fmt.Errorf("pull from queue %q: %w", queueName, err)
+		}
+		assignments, err := e.claim(ctx, queueName, req, deliveries)
+		if err != nil || len(assignments) > 0 || wait == 0 {
+			return assignments, err
+		}
+	}
+}
+
+func validatePull(req model.PullRequest) (issues []model.Issue) {
+	if req.Max < 0 || req.Max > MaxBatch {
+		issues = append(issues, model.Issue{Path: "max", Message: fmt.Sprintf("must be 1 to %d", MaxBatch)})
+	}
+	if req.WaitMs < 0 || req.WaitMs > MaxWait.Milliseconds() {
+		issues = append(issues, model.Issue{Path: "waitMs", Message: fmt.Sprintf("must be 0 to %d", MaxWait.Milliseconds())})
+	}
+	if req.InsightID == "" {
+		issues = append(issues, model.Issue{Path: "insightId", Message: "must be given"})
+	}
+	return issues
+}
+
+// claim turns hints into assignments. A hint whose run has moved on is dropped; one that could not be claimed for now is left
+// to be delivered again.
+func (e *Engine) claim(ctx context.Context, queueName string, req model.PullRequest, deliveries []driver.Delivery) ([]model.Assignment, error) {
+	if len(deliveries) == 0 {
+		return nil, nil
+	}
+	ctx, cancel := finish(ctx)
+	defer cancel()
+	hints := make([]hint, 0, len(deliveries))
+	receipts := make([]string, 0, len(deliveries))
+	keys := make([]driver.Key, 0, 2*len(deliveries))
+	seen := make(map[string]bool, len(deliveries))
+	for _, d := range deliveries {
+		receipts = append(receipts, d.Receipt)
+		var h hint
+		if err := json.Unmarshal(d.Message.Body, &h); err != nil || seen[h.AgendaID] {
+			continue // not ours, or delivered twice
+		}
+		seen[h.AgendaID] = true
+		hints = append(hints, h)
+		keys = append(keys, runKey(h.AgendaID), bodyKey(h.AgendaID, h.Body))
+	}
+	records, err := e.store.Get(ctx, keys...)
+	if err != nil {
+		return nil, fmt.Errorf("claim %d agendas: %w", len(hints), err)
+	}
+	var groups []driver.Group
+	var claimed []model.Assignment
+	var moved []*run
+	for i, h := range hints {
+		rec, body := records[2*i], records[2*i+1]
+		if rec == nil || body == nil {
+			continue
+		}
+		before, err := decodeRun(rec)
+		if err != nil {
+			return nil, err
+		}
+		if before.AgendaInsight.InsightID != req.InsightID {
+			continue
+		}
+		next, err := before.claim(e.Now().UTC(), h.DispatchSeq, req.SessionID)
+		if err != nil {
+			continue // cancelled or claimed by another
+		}
+		agenda, err := decodeAgenda(body)
+		if err != nil {
+			return nil, err
+		}
+		op, err := before.put(next)
+		if err != nil {
+			return nil, err
+		}
+		groups, moved = append(groups, driver.Group{op}), append(moved, next)
+		claimed = append(claimed, model.Assignment{
+			Lease: model.Lease{AgendaID: next.ID, Fence: next.Fence}, Agenda: agenda, Progress: next.AgendaProgress,
+		})
+	}
+	won := claimed[:0]
+	results, err := e.store.Write(ctx, groups...)
+	if err != nil {
+		// Some may be EXECUTING now, without anybody who knows: they are found, and reclaimed for want of a report.
+		e.dispatcher(req.InsightID).rescan()
+		return nil, fmt.Errorf("claim %d agendas: %w", len(groups), err)
+	}
+	for i, result := range results {
+		switch {
+		case result.Err == nil:
+			won = append(won, claimed[i])
+			e.observe(moved[i])
+		case !driver.IsConflict(result.Err):
+			e.dispatcher(req.InsightID).rescan()
+			e.Logger.Error("agenda not claimed", "agenda", moved[i].ID, "error", result.Err)
+		}
+	}
+	if err := e.queue.Ack(ctx, queueName, receipts); err != nil {
+		e.Logger.Warn("hints not acknowledged, they will be dropped when they come again", "queue", queueName, "error", err)
+	}
+	return won, nil
+}

@@ -1,0 +1,109 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/pop-platform/pop/core/model"
+	"github.com/pop-platform/pop/plugins/driver"
+)
+
+// Report takes in what executors say about their runs. Each report has its own answer, in order.
+func (e *Engine) Report(ctx context.Context, reports []model.Report) ([]model.ReportResult, error) {
+	if len(reports) > MaxBatch {
+		return nil, model.Errorf(model.Invalid, "%d reports in one call; at most %d are taken", len(reports), MaxBatch)
+	}
+	ctx, cancel := finish(ctx)
+	defer cancel()
+	results := make([]model.ReportResult, len(reports))
+	open := make([]int, 0, len(reports)) // reports without an answer
+	for i, r := range reports {
+		results[i].AgendaID = r.AgendaID
+		open = append(open, i)
+	}
+	for attempt := 1; len(open) > 0; attempt++ {
+		again, err := e.tryReports(ctx, reports, results, open)
+		if err != nil {
+			return nil, err
+		}
+		if attempt == maxChanges && len(again) > 0 {
+			return nil, model.Errorf(model.Unavailable, "%d runs are changed by others all the time; try again", len(again))
+		}
+		open = again
+	}
+	return results, nil
+}
+
+// tryReports applies the open reports once and returns those whose run was changed at the same time. Two reports on one agenda are
+// applied one after the other.
+func (e *Engine) tryReports(ctx context.Context, reports []model.Report, results []model.ReportResult, open []int) (again []int, err error) {
+	var now []int
+	ids := make([]string, 0, len(open))
+	seen := make(map[string]bool, len(open))
+	for _, i := range open {
+		if id := reports[i].AgendaID; seen[id] {
+			again = append(again, i)
+		} else {
+			seen[id] = true
+			now, ids = append(now, i), append(ids, id)
+		}
+	}
+	runs, err := e.readRuns(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	var groups []driver.Group
+	var moved []*run
+	var written []int // indexes of the reports in groups
+	for n, i := range now {
+		before := runs[n]
+		if before.run == nil {
+			results[i].Err = model.Errorf(model.Fenced, "there is no agenda %q any more", ids[n])
+			continue
+		}
+		next, changed, err := before.report(e.Now().UTC(), reports[i])
+		var refused *model.Error
+		if errors.As(err, &refused) {
+			results[i].Err = refused
+			continue
+		}
+		if !changed {
+			e.observe(before.run) // in case the answer to the first report was lost
+			continue
+		}
+		op, err := before.put(next)
+		if err != nil {
+			return nil, err
+		}
+		if limit := e.store.Capabilities().MaxRecordBytes; len(op.Record.Body) > limit {
+			results[i].Err = model.Errorf(model.TooLarge, "the progress of agenda %q is %d bytes, the store takes at most %d; pass large results by reference",
+				next.ID, len(op.Record.Body), limit)
+			continue
+		}
+		groups, moved, written = append(groups, driver.Group{op}), append(moved, next), append(written, i)
+	}
+	outcomes, err := e.store.Write(ctx, groups...)
+	if err != nil {
+		return nil, e.unsettled(moved, fmt.Errorf("report on %d agendas: %w", len(groups), err))
+	}
+	for n, outcome := range outcomes {
+		switch {
+		case outcome.Err == nil:
+			e.observe(moved[n])
+		case driver.IsConflict(outcome.Err):
+			again = append(again, written[n])
+		default:
+			return nil, e.unsettled(moved, fmt.Errorf("report on agenda %q: %w", moved[n].ID, outcome.Err))
+		}
+	}
+	return again, nil
+}
+
+// unsettled makes the insights of runs look at the store again, after a write of which it is not known what it did.
+func (e *Engine) unsettled(runs []*run, err error) error {
+	for _, r := range runs {
+		e.dispatcher(r.AgendaInsight.InsightID).rescan()
+	}
+	return err
+}

@@ -1,0 +1,234 @@
+package engine
+
+import (
+	"slices"
+	"time"
+
+	"github.com/pop-platform/pop/core/model"
+)
+
+// run is the authority on an agenda's state. Its methods are the transitions: each returns the run after it, or why it may not
+// happen, and leaves the receiver as it was. They touch nothing but the run.
+type run struct {
+	model.AgendaProgress
+	// Body is the sort key of the agenda as it was accepted.
+	Body string `json:"body"`
+	// Held runs are stored but never scheduled.
+	Held bool `json:"held,omitempty"`
+	// Ready is when the run became WAITING: its place in line, in nanoseconds since 1970.
+	Ready int64 `json:"ready"`
+	// DispatchSeq counts the times the run was QUEUED; a hint with another number is out of date.
+	DispatchSeq int64 `json:"dispatchSeq,omitempty"`
+	// Confirmed says that the executor with the current fence has reported at least once.
+	Confirmed bool `json:"confirmed,omitempty"`
+	// Final is the fence whose final report was taken in, so that its repetition is not an error.
+	Final int64 `json:"final,omitempty"`
+	// OperationCount lets percentages be computed without the agenda.
+	OperationCount int `json:"operationCount"`
+}
+
+// live reports whether the run is still to be executed, and so belongs to a scheduler.
+func (r *run) live() bool { return r.State != model.Complete && !r.Held }
+
+// schedule moves a WAITING run to QUEUED.
+func (r *run) schedule(now time.Time) (*run, error) {
+	if r.State != model.Waiting || r.Held {
+		return nil, r.refuse("scheduled")
+	}
+	next := r.next(now)
+	next.State = model.Queued
+	next.DispatchSeq++
+	return next, nil
+}
+
+// claim moves a QUEUED run to EXECUTING, for a session.
+func (r *run) claim(now time.Time, dispatchSeq int64, session string) (*run, error) {
+	if r.State != model.Queued || r.DispatchSeq != dispatchSeq {
+		return nil, r.refuse("claimed")
+	}
+	next := r.next(now)
+	next.State = model.Executing
+	next.Message = ""
+	next.SessionID = session
+	next.Fence++
+	next.Confirmed = false
+	if next.StartedTime.IsZero() {
+		next.StartedTime = now
+	}
+	return next, nil
+}
+
+// report takes in what the executor says. The second result says whether anything changed: a repeated final report does not.
+func (r *run) report(now time.Time, rep model.Report) (*run, bool, error) {
+	if rep.Fence == r.Final && rep.Fence == r.Fence && r.State != model.Executing {
+		return r, false, nil
+	}
+	if r.State != model.Executing || rep.Fence != r.Fence || rep.SessionID != r.SessionID {
+		return nil, false, model.Errorf(model.Fenced, "agenda %q: the lease with fence %d of session %q is lost; the run is %s with fence %d",
+			r.ID, rep.Fence, rep.SessionID, r.State, r.Fence)
+	}
+	next := r.next(now)
+	next.Confirmed = true
+	next.mergeOperations(rep.Operations)
+	next.Message = rep.Message
+	next.DiagnosticEvents = lastEvents(append(slices.Clip(r.DiagnosticEvents), rep.DiagnosticEvents...))
+	switch rep.State {
+	case model.Executing:
+		next.PercentComplete = next.percent()
+	case model.Waiting:
+		next.Final = r.Fence
+		next.wait(now)
+	case model.Complete:
+		next.Final = r.Fence
+		next.AttemptsCompleted++
+		switch {
+		case rep.Outcome == model.Succeeded:
+			next.complete(now, model.Succeeded, rep.Message)
+			next.PercentComplete = 100
+		case next.AttemptsCompleted < next.MaximumAttempts && retryable(rep.DiagnosticEvents) && retryableOperations(rep.Operations):
+			next.wait(now)
+			next.Message = "failed, waiting for the next attempt"
+		default:
+			next.complete(now, model.Failed, rep.Message)
+		}
+	default:
+		return nil, false, &model.Error{Kind: model.Invalid, Detail: "report of agenda " + r.ID, Issues: []model.Issue{
+			{Path: "processingState", Message: "must be EXECUTING, WAITING or COMPLETE"}}}
+	}
+	return next, true, nil
+}
+
+// reclaim takes the run from an executor that is gone.
+func (r *run) reclaim(now time.Time, session string, fence int64, why string) (*run, error) {
+	if r.State != model.Executing || r.SessionID != session || r.Fence != fence {
+		return nil, r.refuse("reclaimed")
+	}
+	next := r.next(now)
+	next.AttemptsCompleted++
+	next.DiagnosticEvents = lastEvents(append(slices.Clip(r.DiagnosticEvents), model.DiagnosticEvent{Time: now, Message: why, StatusCode: model.StatusExecutorLost}))
+	if next.AttemptsCompleted < next.MaximumAttempts {
+		next.wait(now)
+		next.Message = "executor lost, waiting for the next attempt"
+	} else {
+		next.complete(now, model.Failed, why)
+	}
+	return next, nil
+}
+
+// cancel ends a run that has not ended. Its executor, if any, is fenced out.
+func (r *run) cancel(now time.Time, why string) (*run, error) {
+	if r.State == model.Complete {
+		return nil, model.Errorf(model.Conflict, "agenda %q is already COMPLETE (%s)", r.ID, r.Outcome)
+	}
+	next := r.next(now)
+	next.Fence++
+	next.complete(now, model.Cancelled, why)
+	for i := range next.Operations {
+		if op := &next.Operations[i]; op.State == model.Executing {
+			op.State, op.Outcome, op.CompletedTime = model.Complete, model.Cancelled, now
+		}
+	}
+	return next, nil
+}
+
+// rerun makes an ended run wait again. Operations named in reset lose their progress.
+func (r *run) rerun(now time.Time, reset map[string]bool, skipExecution bool) (*run, error) {
+	if r.State != model.Complete && (!r.Held || r.State != model.Waiting) {
+		return nil, model.Errorf(model.Conflict, "agenda %q is %s; cancel it or wait until it is COMPLETE", r.ID, r.State)
+	}
+	next := r.next(now)
+	next.Operations = slices.DeleteFunc(slices.Clone(r.Operations), func(op model.OperationProgress) bool { return reset[op.Operation] })
+	next.wait(now)
+	next.Message = "pending"
+	next.Outcome = ""
+	next.CompletedTime = time.Time{}
+	next.AttemptsCompleted = 0
+	next.PercentComplete = next.percent()
+	next.Held = r.Held || skipExecution
+	return next, nil
+}
+
+func (r *run) refuse(what string) error {
+	return model.Errorf(model.Conflict, "agenda %q cannot be %s: it is %s", r.ID, what, r.State)
+}
+
+func (r *run) next(now time.Time) *run {
+	next := *r
+	next.UpdatedTime = now
+	return &next
+}
+
+func (r *run) wait(now time.Time) {
+	r.State = model.Waiting
+	r.SessionID = ""
+	r.Ready = now.UnixNano()
+}
+
+func (r *run) complete(now time.Time, outcome model.Outcome, message string) {
+	r.State = model.Complete
+	r.Outcome = outcome
+	r.Message = message
+	if message == "" {
+		r.Message = string(outcome)
+	}
+	r.SessionID = ""
+	r.CompletedTime = now
+}
+
+// mergeOperations replaces the progress of operations by name. A succeeded operation stays as it is.
+func (r *run) mergeOperations(changed []model.OperationProgress) {
+	if len(changed) == 0 {
+		return
+	}
+	at := make(map[string]int, len(r.Operations)+len(changed))
+	r.Operations = slices.Clone(r.Operations)
+	for i, op := range r.Operations {
+		at[op.Operation] = i
+	}
+	for _, op := range changed {
+		op.ID, op.AgendaProgressID = "", "" // derived on read
+		i, ok := at[op.Operation]
+		switch {
+		case !ok:
+			at[op.Operation] = len(r.Operations)
+			r.Operations = append(r.Operations, op)
+		case r.Operations[i].Outcome != model.Succeeded:
+			r.Operations[i] = op
+		}
+	}
+}
+
+// percent is the mean over all operations; a failed one counts for nothing.
+func (r *run) percent() float64 {
+	if r.OperationCount == 0 {
+		return 0
+	}
+	sum := 0.0
+	for _, op := range r.Operations {
+		switch {
+		case op.Outcome == model.Succeeded:
+			sum += 100
+		case op.State == model.Executing:
+			sum += min(max(op.PercentComplete, 0), 100)
+		}
+	}
+	return sum / float64(r.OperationCount)
+}
+
+// maxEvents bounds the diagnostic events of a run: the last ones are kept.
+const maxEvents = 20
+
+func lastEvents(events []model.DiagnosticEvent) []model.DiagnosticEvent {
+	return events[max(0, len(events)-maxEvents):]
+}
+
+// retryable reports whether another attempt could end differently.
+func retryable(events []model.DiagnosticEvent) bool {
+	return !slices.ContainsFunc(events, func(e model.DiagnosticEvent) bool { return e.StatusCode == model.StatusNonRetryable })
+}
+
+func retryableOperations(operations []model.OperationProgress) bool {
+	return !slices.ContainsFunc(operations, func(op model.OperationProgress) bool {
+		return op.Outcome == model.Failed && !retryable(op.DiagnosticEvents)
+	})
+}

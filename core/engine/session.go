@@ -1,0 +1,225 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pop-platform/pop/core/model"
+	"github.com/pop-platform/pop/plugins/driver"
+)
+
+// sessionSeparator stands between a session's name and what makes its id unique.
+const sessionSeparator = "~"
+
+// sessionGarbage is how long the record of an expired session is kept.
+const sessionGarbage = time.Hour
+
+// sessionRecord is the stored form of a session. There is one for each name: opening it again ends the session before.
+type sessionRecord struct {
+	ID        string        `json:"id"`
+	ExpiresAt time.Time     `json:"expiresAt"`
+	Revoked   []model.Lease `json:"revoked,omitempty"`
+}
+
+// sessionCache remembers until when sessions are known to live, so that most checks need no read.
+type sessionCache struct {
+	mu    sync.Mutex
+	alive map[string]time.Time
+}
+
+func (c *sessionCache) set(id string, until time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.alive == nil {
+		c.alive = map[string]time.Time{}
+	}
+	if until.IsZero() {
+		delete(c.alive, id)
+	} else {
+		c.alive[id] = until
+	}
+}
+
+func (c *sessionCache) until(id string) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.alive[id]
+}
+
+func sessionName(id string) string {
+	name, _, _ := cutLast(id, sessionSeparator)
+	return name
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// OpenSession opens a session. One of the same name ends, and the agendas of its executor are run again at once.
+func (e *Engine) OpenSession(ctx context.Context, name string) (model.Session, error) {
+	if name == "" {
+		name = rand.Text()
+	}
+	if issues := model.ValidateID("name", name); len(issues) > 0 {
+		return model.Session{}, &model.Error{Kind: model.Invalid, Detail: "session", Issues: issues}
+	}
+	ctx, cancel := finish(ctx)
+	defer cancel()
+	old, err := e.store.GetOne(ctx, sessionKey(name))
+	if err != nil {
+		return model.Session{}, fmt.Errorf("open session %q: %w", name, err)
+	}
+	s := sessionRecord{ID: name + sessionSeparator + rand.Text()[:10], ExpiresAt: e.Now().Add(e.Lease).UTC()}
+	if _, err := e.writeSession(ctx, s, driver.Always, ""); err != nil {
+		return model.Session{}, err
+	}
+	if old != nil {
+		if before, err := decodeSession(old); err == nil {
+			e.sessionEnded(before.ID)
+		}
+	}
+	return e.session(s), nil
+}
+
+// Heartbeat extends a session and returns the leases that were taken away since the last one.
+func (e *Engine) Heartbeat(ctx context.Context, id string) (model.Session, error) {
+	ctx, cancel := finish(ctx)
+	defer cancel()
+	for {
+		s, version, err := e.readSession(ctx, id)
+		if err != nil {
+			return model.Session{}, err
+		}
+		revoked := s.Revoked
+		s.Revoked, s.ExpiresAt = nil, e.Now().Add(e.Lease).UTC()
+		if _, err := e.writeSession(ctx, s, driver.IfVersion, version); driver.IsConflict(err) {
+			continue
+		} else if err != nil {
+			return model.Session{}, err
+		}
+		out := e.session(s)
+		out.Revoked = revoked
+		return out, nil
+	}
+}
+
+// CloseSession ends a session. Agendas it still runs are run again at once.
+func (e *Engine) CloseSession(ctx context.Context, id string) error {
+	ctx, cancel := finish(ctx)
+	defer cancel()
+	_, version, err := e.readSession(ctx, id)
+	if model.KindOf(err) == model.Fenced {
+		return nil // it has ended
+	}
+	if err != nil {
+		return err
+	}
+	_, err = e.store.WriteOne(ctx, driver.Op{
+		Type: driver.Delete, Record: driver.Record{Key: sessionKey(sessionName(id))}, Cond: driver.IfVersion, Version: version,
+	})
+	if err != nil && !driver.IsConflict(err) {
+		return fmt.Errorf("close session %q: %w", id, err)
+	}
+	e.sessionEnded(id)
+	return nil
+}
+
+// revoke tells the executor of a session, with its next heartbeat, that a lease was taken away. It only makes the executor stop
+// sooner: its reports are refused in any case.
+func (e *Engine) revoke(ctx context.Context, sessionID string, lease model.Lease) {
+	for {
+		s, version, err := e.readSession(ctx, sessionID)
+		if err != nil {
+			return
+		}
+		s.Revoked = append(s.Revoked, lease)
+		if _, err = e.writeSession(ctx, s, driver.IfVersion, version); !driver.IsConflict(err) {
+			return
+		}
+	}
+}
+
+// sessionAlive reports whether a session has not ended.
+func (e *Engine) sessionAlive(ctx context.Context, id string) (bool, error) {
+	if e.Now().Before(e.sessions.until(id)) {
+		return true, nil
+	}
+	_, _, err := e.readSession(ctx, id)
+	if model.KindOf(err) == model.Fenced {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// readSession reads a session that has not ended; the error for one that has is of kind Fenced.
+func (e *Engine) readSession(ctx context.Context, id string) (sessionRecord, driver.Version, error) {
+	ended := model.Errorf(model.Fenced, "session %q has ended; open a new one", id)
+	name := sessionName(id)
+	if len(model.ValidateID("sessionId", name)) > 0 {
+		return sessionRecord{}, "", ended
+	}
+	rec, err := e.store.GetOne(ctx, sessionKey(name))
+	if err != nil {
+		return sessionRecord{}, "", fmt.Errorf("read session %q: %w", id, err)
+	}
+	if rec == nil {
+		return sessionRecord{}, "", ended
+	}
+	s, err := decodeSession(rec)
+	if err != nil {
+		return sessionRecord{}, "", err
+	}
+	if s.ID != id || !e.Now().Before(s.ExpiresAt) {
+		e.sessions.set(id, time.Time{})
+		return sessionRecord{}, "", ended
+	}
+	e.sessions.set(id, s.ExpiresAt)
+	return s, rec.Version, nil
+}
+
+func decodeSession(rec *driver.Record) (sessionRecord, error) {
+	var s sessionRecord
+	if err := json.Unmarshal(rec.Body, &s); err != nil {
+		return s, driver.Errorf(driver.Corrupt, "engine", "session %q: %w", rec.Key.Part, err)
+	}
+	return s, nil
+}
+
+func (e *Engine) writeSession(ctx context.Context, s sessionRecord, cond driver.Cond, version driver.Version) (driver.Version, error) {
+	body, err := json.Marshal(s)
+	if err != nil {
+		return "", fmt.Errorf("encode session %q: %w", s.ID, err)
+	}
+	versions, err := e.store.WriteOne(ctx, driver.Op{
+		Type: driver.Put, Cond: cond, Version: version,
+		Record: driver.Record{Key: sessionKey(sessionName(s.ID)), Body: body, ExpireAt: s.ExpiresAt.Add(sessionGarbage)},
+	})
+	if err != nil {
+		return "", fmt.Errorf("write session %q: %w", s.ID, err)
+	}
+	e.sessions.set(s.ID, s.ExpiresAt)
+	return versions[0], nil
+}
+
+// sessionEnded makes every insight look for the agendas of a session at once.
+func (e *Engine) sessionEnded(id string) {
+	e.sessions.set(id, time.Time{})
+	for _, d := range e.allDispatchers() {
+		d.sweepNow()
+	}
+}
+
+func (e *Engine) session(s sessionRecord) model.Session {
+	return model.Session{
+		ID: s.ID, Name: sessionName(s.ID), ExpiresAt: s.ExpiresAt,
+		Heartbeat: (e.Lease / heartbeatsLease).Milliseconds(),
+	}
+}

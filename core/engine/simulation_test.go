@@ -1,0 +1,289 @@
+package engine
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pop-platform/pop/core/model"
+	"github.com/pop-platform/pop/plugins/driver"
+	"github.com/pop-platform/pop/plugins/drivertest/memdriver"
+)
+
+var (
+	simulations = flag.Int("simulations", 60, "number of simulated histories")
+	simSeed     = flag.Uint64("simseed", 0, "seed of the first simulated history; 0 for a random one")
+)
+
+// backends are the kinds of store that every history must survive.
+var backends = map[string]memdriver.StoreOptions{
+	"the richest store":     {},
+	"the poorest store":     {Capabilities: memdriver.LeastStore()},
+	"a store of stale hint": {Capabilities: sharedStore(), IndexLag: 3 * time.Second, ShortPages: true},
+}
+
+func sharedStore() driver.StoreCapabilities {
+	c := memdriver.FullStore()
+	c.FreshIndexes, c.CheapGroups, c.Shared = false, false, true
+	return c
+}
+
+// TestNoHistoryLosesOrDoublesAnAgenda runs the engine in worlds where calls of the store and the queue fail before or after they do
+// their work, the server crashes, executors die, stall, report twice or fail, and customers cancel. In the end every accepted agenda
+// is COMPLETE, and none was started twice under one fence.
+func TestNoHistoryLosesOrDoublesAnAgenda(t *testing.T) {
+	t.Parallel()
+	seed := *simSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	for name, options := range backends {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for i := range *simulations {
+				s := seed + uint64(i)
+				synctest.Test(t, func(t *testing.T) {
+					defer func() {
+						if t.Failed() {
+							t.Logf("history of -simseed=%d", s)
+						}
+					}()
+					simulate(t, s, options)
+				})
+				if t.Failed() {
+					return
+				}
+			}
+		})
+	}
+}
+
+// simulation is a history in the making.
+type simulation struct {
+	*world
+	mu       sync.Mutex
+	random   *rand.Rand
+	faults   bool
+	started  map[model.Lease]int
+	accepted map[string]bool
+	over     chan struct{}
+}
+
+func (s *simulation) chance(percent int) bool { return s.below(100) < percent }
+
+func (s *simulation) below(n int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.random.IntN(n)
+}
+
+func (s *simulation) pause(most time.Duration) { <-time.After(time.Duration(s.below(int(most)))) }
+
+// fault decides what goes wrong with a call.
+func (s *simulation) fault(c memdriver.Call) memdriver.Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.faults || c.Method == memdriver.Migrate || s.random.IntN(12) > 0 {
+		return memdriver.Fault{}
+	}
+	switch s.random.IntN(6) {
+	case 0:
+		return memdriver.LostReply()
+	case 1:
+		return memdriver.LostRequest()
+	case 2:
+		return memdriver.Throttled(20 * time.Millisecond)
+	case 3:
+		return memdriver.Fault{Delay: time.Duration(s.random.IntN(int(2 * time.Second)))}
+	case 4:
+		seed := s.random.Uint64()
+		return memdriver.Fault{Drop: true, Each: func(i int) memdriver.Fault {
+			if (seed>>(i%64))&1 == 0 {
+				return memdriver.LostReply()
+			}
+			return memdriver.Fault{}
+		}}
+	default:
+		return memdriver.Fault{Duplicate: true}
+	}
+}
+
+func simulate(t *testing.T, seed uint64, options memdriver.StoreOptions) {
+	base := memdriver.NewStore(options)
+	s := &simulation{
+		random:  rand.New(rand.NewPCG(seed, 0)), //nolint:gosec // a history must be the same for the same seed
+		started: map[model.Lease]int{}, accepted: map[string]bool{}, over: make(chan struct{}),
+	}
+	s.world = &world{TB: t, driver: memdriver.NewFaultyStore(base, s.fault)}
+	s.wrap = func(q driver.Queue) driver.Queue { return memdriver.NewFaultyQueue(q, s.fault) }
+	s.start()
+	s.furnish()
+	s.set(true)
+
+	var customers, executors sync.WaitGroup
+	for i := range 3 {
+		customers.Go(func() { s.submitSome(fmt.Sprint("customer", i)) })
+	}
+	for i := range 3 {
+		executors.Go(func() { s.execute(fmt.Sprint("executor", i)) })
+	}
+	for range s.below(4) {
+		s.pause(20 * time.Second)
+		s.swapEngine()
+	}
+	customers.Wait()
+	s.set(false)
+	s.awaitTheEnd()
+	close(s.over)
+	executors.Wait()
+	s.engineNow().Stop()
+	for lease, times := range s.started {
+		if times > 1 {
+			t.Errorf("agenda %s was started %d times under fence %d", lease.AgendaID, times, lease.Fence)
+		}
+	}
+}
+
+func (s *simulation) set(faults bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = faults
+}
+
+// swapEngine crashes the engine and starts another on the same store.
+func (s *simulation) swapEngine() {
+	s.set(false) // starting is not what is tried here
+	old := s.engineNow()
+	old.Stop()
+	s.mu.Lock()
+	s.start()
+	s.mu.Unlock()
+	s.set(true)
+}
+
+func (s *simulation) engineNow() *Engine {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Engine
+}
+
+func (s *simulation) submitSome(name string) {
+	customer := string(rune('a' + s.below(2)))
+	for i := range 20 {
+		agenda := agendaOf(customer, "second")
+		agenda.MaximumAttempts = 1 + s.below(4)
+		submission := Submission{Agenda: agenda, IdempotencyKey: fmt.Sprint(name, i)}
+		for {
+			got := s.engineNow().Submit(s.ctx(), []Submission{submission})[0]
+			if got.Err == nil {
+				s.mu.Lock()
+				s.accepted[got.Agenda.ID] = true
+				s.mu.Unlock()
+				if s.chance(10) {
+					_, _ = s.engineNow().Cancel(s.ctx(), got.Agenda.ID, "")
+				}
+				break
+			}
+			s.pause(time.Second)
+		}
+		s.pause(2 * time.Second)
+	}
+}
+
+// execute is an executor that dies, stalls, repeats itself and fails now and then.
+func (s *simulation) execute(name string) {
+	ctx, cancel := context.WithCancel(s.ctx())
+	defer cancel()
+	go func() {
+		<-s.over
+		cancel()
+	}()
+	for ctx.Err() == nil {
+		session, err := s.engineNow().OpenSession(ctx, name)
+		if err != nil {
+			s.pause(time.Second)
+			continue
+		}
+		for life := s.below(10); life > 0 && ctx.Err() == nil; life-- {
+			if _, err := s.engineNow().Heartbeat(ctx, session.ID); model.KindOf(err) == model.Fenced {
+				break
+			}
+			got, err := s.engineNow().Pull(ctx, model.PullRequest{InsightID: insightID, SessionID: session.ID, Max: 1 + s.below(5), WaitMs: 3000})
+			if err != nil {
+				s.pause(time.Second)
+				continue
+			}
+			for _, a := range got {
+				s.run(ctx, session.ID, a)
+			}
+		}
+		s.pause(5 * time.Second)
+	}
+}
+
+func (s *simulation) run(ctx context.Context, session string, a model.Assignment) {
+	if s.calm() < 5 { // the answer to the pull was lost, or the executor died at once
+		return
+	}
+	s.mu.Lock()
+	s.started[a.Lease]++
+	s.mu.Unlock()
+	s.pause(3 * time.Second)
+	if s.calm() < 5 {
+		return
+	}
+	r := complete(a, model.Succeeded)
+	r.SessionID = session
+	switch n := s.calm(); {
+	case n < 15:
+		r.Outcome = model.Failed
+	case n < 20:
+		r.State, r.Outcome = model.Waiting, ""
+	}
+	for range 1 + s.below(2) {
+		for ctx.Err() == nil {
+			if _, err := s.engineNow().Report(ctx, []model.Report{r}); err == nil {
+				break
+			}
+			s.pause(time.Second)
+		}
+	}
+}
+
+// calm is a random percentage, and 100 once faults are over.
+func (s *simulation) calm() int {
+	n := s.below(100)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.faults {
+		return 100
+	}
+	return n
+}
+
+// awaitTheEnd waits until every accepted agenda is COMPLETE, for as long as that may take.
+func (s *simulation) awaitTheEnd() {
+	deadline := time.Now().Add(time.Hour)
+	for id := range s.accepted {
+		for {
+			p, _, err := s.engineNow().Progress(s.ctx(), id)
+			if err != nil {
+				s.Errorf("accepted agenda %s: %v", id, err)
+				break
+			}
+			if p.State == model.Complete {
+				break
+			}
+			if time.Now().After(deadline) {
+				s.Errorf("accepted agenda %s is still %s: %+v", id, p.State, p)
+				break
+			}
+			<-time.After(time.Second)
+		}
+	}
+}
