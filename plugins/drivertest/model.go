@@ -248,11 +248,11 @@ func (m *modelTest) compareIndex(rt *rapid.T, req driver.ScanRequest) {
 		}
 		return ""
 	}
-	patience := time.Minute
+	wait := patience
 	if m.store.caps.FreshIndexes {
-		patience = 0
+		wait = 0
 	}
-	if fault := poll(m.store.T, patience, compare); fault != "" {
+	if fault := poll(m.store.T, wait, compare); fault != "" {
 		rt.Fatal(fault)
 	}
 }

@@ -160,15 +160,15 @@ func (t *queueTest) receive(name string, limit int, wait, lease time.Duration) [
 	return resp.Deliveries
 }
 
-// collect receives until there are n messages, or for a minute.
+// collect receives until there are n messages, or patience is over.
 func (t *queueTest) collect(name string, n int, lease time.Duration) []driver.Delivery {
 	t.Helper()
 	var all []driver.Delivery
-	for end := time.Now().Add(time.Minute); len(all) < n && time.Now().Before(end); {
+	for end := time.Now().Add(patience); len(all) < n && time.Now().Before(end); {
 		all = append(all, t.receive(name, n-len(all), time.Second, lease)...)
 	}
 	if len(all) < n {
-		t.Fatalf("%d messages were received in a minute, want %d", len(all), n)
+		t.Fatalf("%d messages were received in %s, want %d", len(all), patience, n)
 	}
 	return all
 }

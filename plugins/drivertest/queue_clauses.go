@@ -258,7 +258,7 @@ var leaseClauses = []queueClause{
 				missing.Store(b, true)
 			}
 		}
-		end := time.Now().Add(time.Minute)
+		end := time.Now().Add(patience)
 		parallel(2*senders, func(n int) {
 			if n < senders {
 				t.sendAll(bodies(fmt.Sprint("s", n, "-"), each)...)
@@ -275,7 +275,7 @@ var leaseClauses = []queueClause{
 			}
 		})
 		if left.Load() > 0 {
-			t.Errorf("%d messages of %d did not arrive in a minute", left.Load(), senders*each)
+			t.Errorf("%d messages of %d did not arrive in %s", left.Load(), senders*each, patience)
 		}
 		t.wantNone(queueName)
 	}},
@@ -348,12 +348,12 @@ func (t *queueTest) depthFault(ready, leased int64) string {
 
 func (t *queueTest) eventually(atOnce bool, check func() (fault string)) {
 	t.Helper()
-	patience := time.Minute
+	wait := patience
 	if atOnce {
-		patience = 0
+		wait = 0
 	}
-	if fault := poll(t.T, patience, check); fault != "" {
-		t.Error(fault)
+	if fault := poll(t.T, wait, check); fault != "" {
+		t.Fatal(fault)
 	}
 }
 

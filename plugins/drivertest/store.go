@@ -111,6 +111,9 @@ var schema = driver.Schema{Kinds: []driver.KindSchema{
 	{Kind: otherKind, Indexes: []string{index}},
 }}
 
+// patience is how long the suite waits for what a driver does in its own time.
+const patience = 20 * time.Second
+
 // storeTest is one test of a store.
 type storeTest struct {
 	*testing.T
@@ -320,7 +323,7 @@ func (t *storeTest) wantScan(req driver.ScanRequest, want ...string) {
 }
 
 // wantIndex checks the Sorts of the primary keys in a range of an index: at once if the store's indexes are fresh, else
-// within a minute.
+// before long.
 func (t *storeTest) wantIndex(req driver.ScanRequest, want ...string) {
 	t.Helper()
 	t.eventually(t.caps.FreshIndexes, func() string {
@@ -335,25 +338,25 @@ func (t *storeTest) wantIndex(req driver.ScanRequest, want ...string) {
 // eventually calls check until it finds no fault, once only if it has to hold at once.
 func (t *storeTest) eventually(atOnce bool, check func() (fault string)) {
 	t.Helper()
-	patience := time.Minute
+	wait := patience
 	if atOnce {
-		patience = 0
+		wait = 0
 	}
-	if fault := poll(t.T, patience, check); fault != "" {
+	if fault := poll(t.T, wait, check); fault != "" {
 		t.Error(fault)
 	}
 }
 
-// poll calls check until it finds no fault or patience has run out, and returns the fault of the last call.
-func poll(t *testing.T, patience time.Duration, check func() (fault string)) string {
+// poll calls check until it finds no fault or the wait is over, and returns the fault of the last call.
+func poll(t *testing.T, wait time.Duration, check func() (fault string)) string {
 	t.Helper()
 	fault := check()
-	if fault == "" || patience == 0 {
+	if fault == "" || wait == 0 {
 		return fault
 	}
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	end := time.Now().Add(patience)
+	end := time.Now().Add(wait)
 	for fault != "" && time.Now().Before(end) {
 		<-ticker.C
 		fault = check()

@@ -277,7 +277,7 @@ var storeLifeClauses = []storeClause{
 				n := 0
 				acked.Range(func(any, any) bool { n++; return n < 20 })
 				if n < 20 {
-					return "fewer than 20 writes in a minute"
+					return "fewer than 20 writes"
 				}
 				return ""
 			})
