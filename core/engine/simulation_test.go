@@ -66,6 +66,7 @@ func TestNoHistoryLosesOrDoublesAnAgenda(t *testing.T) {
 // simulation is a history in the making.
 type simulation struct {
 	*world
+	swap     sync.RWMutex // of the engine
 	mu       sync.Mutex
 	random   *rand.Rand
 	faults   bool
@@ -158,17 +159,16 @@ func (s *simulation) set(faults bool) {
 // swapEngine crashes the engine and starts another on the same store.
 func (s *simulation) swapEngine() {
 	s.set(false) // starting is not what is tried here
-	old := s.engineNow()
-	old.Stop()
-	s.mu.Lock()
+	s.engineNow().Stop()
+	s.swap.Lock()
 	s.start()
-	s.mu.Unlock()
+	s.swap.Unlock()
 	s.set(true)
 }
 
 func (s *simulation) engineNow() *Engine {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.swap.RLock()
+	defer s.swap.RUnlock()
 	return s.Engine
 }
 
@@ -178,8 +178,14 @@ func (s *simulation) submitSome(name string) {
 		agenda := agendaOf(customer, "second")
 		agenda.MaximumAttempts = 1 + s.below(4)
 		submission := Submission{Agenda: agenda, IdempotencyKey: fmt.Sprint(name, i)}
-		for {
+		var last error
+		for tries := 0; ; tries++ {
+			if tries == 1000 {
+				s.Errorf("a submission is never accepted: %v", last)
+				return
+			}
 			got := s.engineNow().Submit(s.ctx(), []Submission{submission})[0]
+			last = got.Err
 			if got.Err == nil {
 				s.mu.Lock()
 				s.accepted[got.Agenda.ID] = true
