@@ -84,7 +84,7 @@ func TestReferenceQueueWithAllCapabilities(t *testing.T) {
 
 func TestReferenceQueueWithTheLeastCapabilities(t *testing.T) {
 	caps := memdriver.LeastQueue()
-	caps.MinLease = 1500 * time.Millisecond // the suite waits for it
+	caps.MinLease = time.Second // the suite waits for it
 	drivertest.RunQueue(t, memQueues(caps, nil))
 }
 

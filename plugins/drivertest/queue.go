@@ -106,7 +106,7 @@ func (t *queueTest) ensure(name string) {
 func (t *queueTest) long() time.Duration { return max(10*time.Minute, t.caps.MinLease) }
 
 // short is a lease that a test can wait for.
-func (t *queueTest) short() time.Duration { return max(time.Second, t.caps.MinLease) }
+func (t *queueTest) short() time.Duration { return max(500*time.Millisecond, t.caps.MinLease) }
 
 // send sends messages, at most MaxBatch, and returns their errors.
 func (t *queueTest) send(name string, messages ...driver.Message) []error {

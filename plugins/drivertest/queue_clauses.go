@@ -160,7 +160,7 @@ var sendClauses = []queueClause{
 
 var leaseClauses = []queueClause{
 	{"Receive returns as soon as there is a message", func(t *queueTest) {
-		wait := min(t.caps.MaxWait, 5*time.Second)
+		wait := min(t.caps.MaxWait, 3*time.Second)
 		start := time.Now()
 		received := make(chan []driver.Delivery)
 		go func() {
@@ -372,7 +372,7 @@ var queueLifeClauses = []queueClause{
 		t.wantNone(queueName)
 	}},
 	{"a context that ends wakes Receive", func(t *queueTest) {
-		wait := min(t.caps.MaxWait, 5*time.Second)
+		wait := min(t.caps.MaxWait, 3*time.Second)
 		ctx, cancel := context.WithTimeout(t.Context(), wait/10)
 		defer cancel()
 		start := time.Now()
@@ -382,7 +382,7 @@ var queueLifeClauses = []queueClause{
 		}
 	}},
 	{"Close wakes every Receive", func(t *queueTest) {
-		wait := min(t.caps.MaxWait, 5*time.Second)
+		wait := min(t.caps.MaxWait, 3*time.Second)
 		start := time.Now()
 		parallel(4, func(n int) {
 			if n == 0 {
