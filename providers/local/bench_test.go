@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pop-platform/pop/plugins/driver"
+	"github.com/pop-platform/pop/plugins/drivertest"
 )
 
 // load is an agenda-shaped load on a store: 1,000 customers, bodies of 4 KB, runs of 600 bytes in three indexes.
@@ -103,7 +104,7 @@ func measure(b *testing.B, store driver.Store, writers int, step func()) {
 	var left atomic.Int64
 	left.Store(int64(b.N))
 	b.ResetTimer()
-	cpu, before := cpuTime(), storeStats(store)
+	cpu, before := cpuTime(), flushes(store)
 	var wg sync.WaitGroup
 	for range writers {
 		wg.Go(func() {
@@ -117,68 +118,52 @@ func measure(b *testing.B, store driver.Store, writers int, step func()) {
 	n := float64(b.N)
 	b.ReportMetric(n/b.Elapsed().Seconds(), "/s")
 	b.ReportMetric(float64((cpuTime()-cpu).Microseconds())/n, "cpu-µs/op")
-	b.ReportMetric(float64(storeStats(store).Flushes-before.Flushes)/n, "flushes/op")
+	b.ReportMetric(float64(flushes(store)-before)/n, "flushes/op")
 	b.ReportMetric(0, "ns/op")
 }
 
-func storeStats(s driver.Store) Stats { return s.(interface{ Stats() Stats }).Stats() }
+func flushes(s driver.Store) uint64 { return s.(interface{ Stats() Stats }).Stats().Flushes }
 
-var writerCounts = []int{1, 16, 128}
-
-func BenchmarkStore(b *testing.B) {
-	for _, writers := range writerCounts {
-		b.Run(fmt.Sprintf("submit/writers=%d", writers), func(b *testing.B) {
-			s := benchStore(b)
-			l := newLoad(b, s)
-			measure(b, s, writers, func() { l.submit() })
-		})
-		b.Run(fmt.Sprintf("claim/writers=%d", writers), func(b *testing.B) {
-			s := benchStore(b)
-			l := newLoad(b, s)
-			runs := make(chan *run, b.N)
-			l.fill(b.N, runs)
-			measure(b, s, writers, func() { l.move(<-runs, "executing") })
-		})
-		b.Run(fmt.Sprintf("agenda/writers=%d", writers), func(b *testing.B) {
-			s := benchStore(b)
-			l := newLoad(b, s)
-			measure(b, s, writers, func() {
-				r := l.submit()
-				l.move(r, "queued")
-				l.move(r, "executing")
-				l.move(r, "complete")
-			})
-		})
-	}
-}
-
-// fill submits n agendas.
-func (l *load) fill(n int, runs chan<- *run) {
-	var wg sync.WaitGroup
-	for range 64 {
-		wg.Go(func() {
-			for {
-				r := l.submit()
-				select {
-				case runs <- r:
-				default:
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-}
-
-func benchStore(b *testing.B) driver.Store {
-	s, err := OpenStore(b.Context(), StoreOptions{Dir: b.TempDir()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := s.Close(context.Background()); err != nil {
-			b.Error(err)
+var engines = map[string]func(*testing.B) driver.Store{
+	"pebble": func(b *testing.B) driver.Store {
+		s, err := OpenStore(b.Context(), StoreOptions{Dir: b.TempDir()})
+		if err != nil {
+			b.Fatal(err)
 		}
-	})
-	return s
+		b.Cleanup(func() { _ = s.Close(context.Background()) })
+		return s
+	},
+	"sqlite": func(b *testing.B) driver.Store {
+		s, err := OpenSQLite(b.Context(), StoreOptions{Dir: b.TempDir()})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = s.Close(context.Background()) })
+		return s
+	},
+}
+
+// BenchmarkStore is the load of the conformance suite.
+func BenchmarkStore(b *testing.B) {
+	for name, open := range engines {
+		b.Run(name, func(b *testing.B) { drivertest.BenchmarkStore(b, open) })
+	}
+}
+
+// BenchmarkAgenda is what an agenda costs the store: four calls of Write.
+func BenchmarkAgenda(b *testing.B) {
+	for _, writers := range []int{1, 16, 128} {
+		for name, open := range engines {
+			b.Run(fmt.Sprintf("writers=%d/%s", writers, name), func(b *testing.B) {
+				s := open(b)
+				l := newLoad(b, s)
+				measure(b, s, writers, func() {
+					r := l.submit()
+					l.move(r, "queued")
+					l.move(r, "executing")
+					l.move(r, "complete")
+				})
+			})
+		}
+	}
 }

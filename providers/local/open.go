@@ -102,6 +102,7 @@ func engineOptions(opts StoreOptions, disk vfs.FS, lock *pebble.Lock) *pebble.Op
 		MemTableSize:                16 << 20,
 		MemTableStopWritesThreshold: 4,
 		L0StopWritesThreshold:       24,
+		L0CompactionThreshold:       8,
 		LBaseMaxBytes:               64 << 20,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		Logger:                      log,
