@@ -82,22 +82,18 @@ func (x *execution) prepare() (ready []string, err error) {
 // perform runs operations until none may be started and none runs.
 func (x *execution) perform(ready []string) {
 	var results chan result
-	running, halted := 0, false
+	running := 0
 	take := func(r result) {
-		switch r.ending {
-		case succeeded:
+		if r.ending == succeeded {
 			ready = append(ready, x.frontier.Done(x.run.Agenda.Operations[r.operation].Name)...)
-		case failed:
-			x.failures = append(x.failures, r.failure)
-			fallthrough
-		default:
-			halted = true
 		}
-		last := running == 0 && (halted || len(ready) == 0)
-		x.record(r, last)
+		if r.ending == failed {
+			x.failures = append(x.failures, r.failure)
+		}
+		x.record(r, running == 0 && (r.ending != succeeded || len(ready) == 0))
 	}
 	for {
-		for len(ready) > 0 && running < x.perAgenda && !halted && x.run.ctx.Err() == nil {
+		for len(ready) > 0 && running < x.perAgenda && x.run.ctx.Err() == nil {
 			i := x.index[ready[0]]
 			ready = ready[1:]
 			if running == 0 && len(ready) == 0 { // nothing else can happen meanwhile
@@ -175,7 +171,7 @@ func (x *execution) record(r result, last bool) {
 			complete(op, model.Failed)
 			op.Message = r.failure.Message
 			op.DiagnosticEvents = []model.DiagnosticEvent{r.failure}
-		case interrupted:
+		default: // interrupted
 			op.State = model.Waiting
 			op.Message = "interrupted: " + context.Cause(x.run.ctx).Error()
 		}
@@ -196,7 +192,7 @@ func (x *execution) launch(task *Task) (payload json.RawMessage, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			event := model.DiagnosticEvent{Message: fmt.Sprintf("the launcher panicked: %v", p), StackTrace: string(debug.Stack())}
-			payload, err = nil, &Failure{event}
+			payload, err = nil, &OperationError{event}
 		}
 	}()
 	if payload, err = x.launcher.Launch(x.run.ctx, task); err != nil {
@@ -299,8 +295,7 @@ func complete(op *model.OperationProgress, outcome model.Outcome) {
 
 func failureOf(err error, operation string) model.DiagnosticEvent {
 	event := model.DiagnosticEvent{Message: err.Error()}
-	var f *Failure
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*OperationError](err); ok {
 		event = f.DiagnosticEvent
 	}
 	event.Message = fmt.Sprintf("operation %q: %s", operation, event.Message)

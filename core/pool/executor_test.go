@@ -61,8 +61,8 @@ func TestAnOperationStartsWhenItsInputsAreThereAndGetsThem(t *testing.T) {
 			tr.mu.Lock()
 			payloads[task.Operation.Name] = string(task.Operation.Payload)
 			tr.mu.Unlock()
-			took := map[string]time.Duration{"a": 1, "b": 2, "c": 3, "d": 1, "e": 1}[task.Operation.Name]
-			<-time.After(took * time.Second)
+			took := map[string]time.Duration{"a": time.Second, "b": 2 * time.Second, "c": 3 * time.Second, "d": time.Second, "e": time.Second}[task.Operation.Name]
+			<-time.After(took)
 			return json.RawMessage(`{"from": "` + task.Operation.Name + `", "n": 12345678901234567890}`), nil
 		}), nil)
 		a := agenda("a1",
@@ -160,7 +160,7 @@ func TestAfterAFailureNothingStartsAndWhatRunsMayEnd(t *testing.T) {
 			case "bad":
 				<-time.After(time.Second)
 				task.Report(Progress{Percent: 100, Message: "almost", Params: model.Params{"job": json.RawMessage(`1`)}})
-				f := &Failure{model.DiagnosticEvent{Message: "boom", Payload: json.RawMessage(`"log"`)}}
+				f := &OperationError{model.DiagnosticEvent{Message: "boom", Payload: json.RawMessage(`"log"`)}}
 				return nil, fmt.Errorf("wrapped: %w", f)
 			case "slow":
 				<-time.After(5 * time.Second)

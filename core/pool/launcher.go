@@ -12,7 +12,7 @@ import (
 // Launcher runs operations: as processes, as pods, or within the executor.
 type Launcher interface {
 	// Launch performs one attempt of an operation and returns its result, which may be nil. An error means that the
-	// operation failed; if it is a [*Failure], its event is reported as it is. When ctx ends, Launch stops the operation and
+	// operation failed; if it is a [*OperationError], its event is reported as it is. When ctx ends, Launch stops the operation and
 	// returns once it has stopped. The cause of ctx is [ErrSessionLost] if somebody else may be running the operation
 	// already, so that there is no time for a graceful end.
 	Launch(ctx context.Context, task *Task) (json.RawMessage, error)
@@ -57,14 +57,14 @@ type Progress struct {
 	Params  model.Params `json:"params"` // handed to the next attempt in LastProgress
 }
 
-// Failure is the error of an operation that failed, with what is known about it.
-type Failure struct{ model.DiagnosticEvent }
+// OperationError is the error of an operation that failed, with what is known about it.
+type OperationError struct{ model.DiagnosticEvent }
 
-func (f *Failure) Error() string { return f.Message }
+func (f *OperationError) Error() string { return f.Message }
 
 // NonRetryable returns a failure that running the operation again would only repeat.
-func NonRetryable(format string, args ...any) *Failure {
-	return &Failure{model.DiagnosticEvent{Message: fmt.Sprintf(format, args...), StatusCode: model.StatusNonRetryable}}
+func NonRetryable(format string, args ...any) *OperationError {
+	return &OperationError{model.DiagnosticEvent{Message: fmt.Sprintf(format, args...), StatusCode: model.StatusNonRetryable}}
 }
 
 // Causes of the end of an operation's context.

@@ -83,6 +83,9 @@ func TestInsightsShareTheSlots(t *testing.T) {
 				var tr trace
 				p := startPool(t, tr.around(takes(10*time.Second)), func(c *Config, _ *server) { c.Slots, c.InsightIDs = tc.slots, insights(tc.insights) })
 				after(time.Minute)
+				if p.mostIdle != 1 {
+					t.Errorf("an insight without work kept %d slots", p.mostIdle)
+				}
 				begin := time.Now()
 				for i := range 20 {
 					p.addTo(fmt.Sprint("i", tc.insights-1), agenda(fmt.Sprint("a", i), op("a", ``)))

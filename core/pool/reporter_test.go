@@ -31,6 +31,21 @@ func TestAQuickRunCostsOneReport(t *testing.T) {
 	})
 }
 
+func TestTheEndOfTheLastOperationIsReportedWithTheEndOfTheRun(t *testing.T) {
+	t.Parallel()
+	p := newReporter(nil, nil, 1)
+	r := newRun(t.Context(), agenda("a1", op("a", ``)), "s")
+	end := func(op *model.OperationProgress) { complete(op, model.Succeeded) }
+	p.updateLast(r, 0, end)
+	if runs, _ := p.take(); len(runs) != 0 {
+		t.Error("it is reported alone")
+	}
+	p.finish(r, model.Status{State: model.Complete, Outcome: model.Succeeded})
+	if _, reports := p.take(); len(reports) != 1 || len(reports[0].Operations) != 1 || reports[0].Outcome != model.Succeeded {
+		t.Errorf("reports: %+v; want both", reports)
+	}
+}
+
 func TestALongRunReportsItsStartEachEndAndNowAndThenItsProgress(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -164,9 +164,6 @@ func (p *reporter) refused(r *run, answer *model.Error) {
 
 // refuses reports whether the server will answer the same again and again.
 func refuses(err error) bool {
-	switch model.KindOf(err) {
-	case model.Invalid, model.Malformed, model.TooLarge:
-		return true
-	}
-	return false
+	kind := model.KindOf(err)
+	return kind == model.Invalid || kind == model.Malformed || kind == model.TooLarge
 }

@@ -28,6 +28,7 @@ type server struct {
 	callTime []time.Time
 	beats    int
 	asked    int  // pulls, with those that found nothing
+	mostIdle int  // asked for by a pull that found nothing
 	hasty    bool // pulls don't wait
 
 	// What is nil works.
@@ -113,6 +114,7 @@ func (s *server) Pull(ctx context.Context, req model.PullRequest) ([]model.Assig
 		select {
 		case <-more:
 		case <-end:
+			s.set(func() { s.mostIdle = max(s.mostIdle, req.Max) })
 			return nil, nil
 		case <-ctx.Done():
 			return nil, ctx.Err()

@@ -58,7 +58,7 @@ func (p *Puller) keepAlive(ctx context.Context, s *session) error {
 			s.extend(reply, asked)
 			p.revoke(reply.Revoked)
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // told to stop
 		case kind == model.NotFound || kind == model.Fenced:
 			return err
 		default:

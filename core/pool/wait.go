@@ -19,7 +19,7 @@ func backoff(failures int) time.Duration {
 
 // jitter returns a random duration in [from, to).
 func jitter(from, to time.Duration) time.Duration {
-	return from + rand.N(max(to-from, 1)) //nolint:gosec // chance, not secrecy
+	return from + rand.N(max(to-from, 1))
 }
 
 // sleep waits until d has passed, or ctx is done.

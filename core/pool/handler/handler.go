@@ -93,7 +93,7 @@ func Permanent(err error) error { return permanent{err} }
 // Run performs the operation that the process was started for, and exits. The result of f, any JSON, is the operation's
 // result. The context ends when the process is told to stop. An error of f is printed and fails the operation.
 func Run(f func(ctx context.Context, t *Task) (any, error)) {
-	os.Exit(run(os.Getenv, os.Stderr, f))
+	os.Exit(run(os.Getenv, os.Stderr, f)) //nolint:forbidigo // a handler is told by variables what to do
 }
 
 func run(getenv func(string) string, stderr io.Writer, f func(ctx context.Context, t *Task) (any, error)) int {

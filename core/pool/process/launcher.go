@@ -128,7 +128,7 @@ func (l *Launcher) run(ctx context.Context, h registry.Handler, task *pool.Task,
 
 	end := &ending{output: output}
 	killAt := time.Time{}
-	cmd := exec.CommandContext(ctx, h.Command[0], h.Command[1:]...) //nolint:gosec // running the registry's commands is the purpose
+	cmd := exec.CommandContext(ctx, h.Command[0], h.Command[1:]...)
 	cmd.Dir = h.WorkDir
 	if cmd.Dir == "" {
 		cmd.Dir = files.dir
@@ -237,7 +237,7 @@ type diagnosis struct {
 	Output    string   `json:"output,omitempty"`
 }
 
-func (e *ending) failure(task *pool.Task, h registry.Handler, what string) *pool.Failure {
+func (e *ending) failure(task *pool.Task, h registry.Handler, what string) *pool.OperationError {
 	d := diagnosis{Operation: task.Operation.Name, Handler: h.Command, Output: e.output.tail()}
 	if status, _ := e.state.Sys().(syscall.WaitStatus); status.Signaled() {
 		d.Signal = status.Signal().String()
@@ -245,7 +245,7 @@ func (e *ending) failure(task *pool.Task, h registry.Handler, what string) *pool
 		code := e.state.ExitCode()
 		d.ExitCode = &code
 	}
-	f := &pool.Failure{DiagnosticEvent: model.DiagnosticEvent{
+	f := &pool.OperationError{DiagnosticEvent: model.DiagnosticEvent{
 		Message: fmt.Sprintf("handler %s %s", h.Command[0], what),
 	}}
 	if last := lastLine(d.Output); last != "" {

@@ -106,9 +106,9 @@ func TestLaunchRunsInTheHandlersWorkDir(t *testing.T) {
 	s := script(`printf '"%s"' "$(pwd -P)" > $POP_RESULT_FILE`)
 	s.WorkDir = t.TempDir()
 	got, err := newLauncher(t, s).Launch(t.Context(), task())
-	real, _ := filepath.EvalSymlinks(s.WorkDir)
-	if err != nil || string(got) != `"`+real+`"` {
-		t.Errorf("ran in %s, %v; want %s", got, err, real)
+	want, _ := filepath.EvalSymlinks(s.WorkDir)
+	if err != nil || string(got) != `"`+want+`"` {
+		t.Errorf("ran in %s, %v; want %s", got, err, want)
 	}
 }
 
@@ -154,9 +154,9 @@ func TestAFailureNamesHandlerCauseAndLastOutput(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, err := newLauncher(t, script(tc.script)).Launch(t.Context(), task())
-			var f *pool.Failure
+			var f *pool.OperationError
 			if !errors.As(err, &f) {
-				t.Fatalf("error is %v; want a Failure", err)
+				t.Fatalf("error is %v; want an OperationError", err)
 			}
 			if !strings.HasPrefix(f.Message, "handler /bin/sh ") || !strings.Contains(f.Message, tc.message) {
 				t.Errorf("message is %q; want the handler and %q", f.Message, tc.message)
@@ -198,7 +198,7 @@ func TestAnOperationThatCannotBeStartedFails(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Fatalf("Launch = %v; want %q", err, tc.want)
 			}
-			var f *pool.Failure
+			var f *pool.OperationError
 			if got := errors.As(err, &f) && f.StatusCode == model.StatusNonRetryable; got != tc.nonRetryable {
 				t.Errorf("non-retryable is %t", got)
 			}
@@ -224,12 +224,13 @@ func TestAHandlerThatHangsIsStoppedAtItsTimeout(t *testing.T) {
 			s := script(tc.script)
 			s.Timeout, s.Grace = 500*time.Millisecond, tc.grace
 			_, err := newLauncher(t, s).Launch(t.Context(), task())
-			var f *pool.Failure
+			var f *pool.OperationError
 			if !errors.As(err, &f) || !strings.Contains(f.Message, "was stopped because it had not ended after 500ms") {
 				t.Fatalf("Launch = %v; want a failure that tells of the timeout", err)
 			}
-			if !strings.Contains(string(f.Payload), tc.output) {
-				t.Errorf("payload is %s; want %q in it", f.Payload, tc.output)
+			var d diagnosis
+			if err := json.Unmarshal(f.Payload, &d); err != nil || !strings.Contains(d.Output, tc.output) {
+				t.Errorf("payload is %s, %v; want %q in its output", f.Payload, err, tc.output)
 			}
 		})
 	}
@@ -252,7 +253,7 @@ func TestACancelledContextStopsTheHandler(t *testing.T) {
 			// A handler that is being heard has set its trap.
 			tk.OnProgress = func(pool.Progress) { cancel(tc.cause) }
 			_, err := newLauncher(t, script(`trap 'echo tidied; exit 0' TERM; echo up; echo '{"percent": 1}' >> $POP_PROGRESS_FILE; while :; do sleep 0.01; done`)).Launch(ctx, tk)
-			var f *pool.Failure
+			var f *pool.OperationError
 			if !errors.As(err, &f) || !strings.Contains(f.Message, "was stopped: "+tc.cause.Error()) {
 				t.Fatalf("Launch = %v; want a failure that tells why", err)
 			}

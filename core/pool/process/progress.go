@@ -98,10 +98,7 @@ func (r *progressReader) next() ([]byte, error) {
 	if size < r.offset { // written anew
 		r.offset = 0
 	}
-	skipped := size-r.offset > maxProgressChunk
-	if skipped {
-		r.offset = size - maxProgressChunk
-	}
+	r.offset = max(r.offset, size-maxProgressChunk)
 	chunk := make([]byte, size-r.offset)
 	n, err := file.ReadAt(chunk, r.offset)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -109,9 +106,6 @@ func (r *progressReader) next() ([]byte, error) {
 	}
 	chunk = chunk[:bytes.LastIndexByte(chunk[:n], '\n')+1]
 	r.offset += int64(len(chunk))
-	if skipped { // into the middle of a line
-		chunk = chunk[bytes.IndexByte(chunk, '\n')+1:]
-	}
 	return chunk, nil
 }
 
