@@ -20,9 +20,10 @@ import (
 // world is a store, a queue and an engine over them, in a bubble of fake time. The engine can be restarted: only the store stays.
 type world struct {
 	testing.TB
-	driver  driver.Store
-	queue   driver.Queue // a new one with every start, as hints may be lost
-	wrap    func(driver.Queue) driver.Queue
+	base    *memdriver.Store
+	faults  func(memdriver.Call) memdriver.Fault // of the store and the queue
+	driver  driver.Store                         // a new handle on base with every start
+	queue   driver.Queue                         // a new one with every start, as hints may be lost
 	catalog *catalog.Catalog
 	*Engine
 }
@@ -38,7 +39,7 @@ func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{TB: t, driver: memdriver.NewStore(memdriver.StoreOptions{})}
+		w := &world{TB: t, base: memdriver.NewStore(memdriver.StoreOptions{})}
 		w.start()
 		t.Cleanup(func() { w.Stop() })
 		w.furnish()
@@ -72,12 +73,10 @@ func (w *world) must(results ...any) {
 // start begins anew with nothing but what is stored.
 func (w *world) start() {
 	w.Helper()
-	w.queue = memdriver.NewQueue(memdriver.QueueOptions{})
+	w.driver = memdriver.NewFaultyStore(w.base.Open(), w.faults)
+	w.queue = memdriver.NewFaultyQueue(memdriver.NewQueue(memdriver.QueueOptions{}), w.faults)
 	st, err := store.Open(w.ctx(), w.driver, schema())
 	w.must(err)
-	if w.wrap != nil {
-		w.queue = w.wrap(w.queue)
-	}
 	q, err := queue.Open(w.ctx(), w.queue)
 	w.must(err)
 	w.catalog = catalog.New(st, catalog.Options{})
@@ -85,11 +84,12 @@ func (w *world) start() {
 	w.must(w.Start(w.ctx()))
 }
 
-// crash ends the engine without any farewell.
+// crash ends the engine without any farewell: calls in flight have done their work or never will.
 func (w *world) crash() {
 	w.Helper()
-	w.Stop()
+	w.must(w.driver.Close(w.ctx()))
 	w.must(w.queue.Close(w.ctx()))
+	w.Stop()
 }
 
 func agendaOf(customer string, operations ...string) model.Agenda {

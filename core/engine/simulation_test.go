@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,7 +67,7 @@ func TestNoHistoryLosesOrDoublesAnAgenda(t *testing.T) {
 // simulation is a history in the making.
 type simulation struct {
 	*world
-	swap     sync.RWMutex // of the engine
+	current  atomic.Pointer[Engine]
 	mu       sync.Mutex
 	random   *rand.Rand
 	faults   bool
@@ -115,15 +116,14 @@ func (s *simulation) fault(c memdriver.Call) memdriver.Fault {
 }
 
 func simulate(t *testing.T, seed uint64, options memdriver.StoreOptions) {
-	base := memdriver.NewStore(options)
 	s := &simulation{
 		random:  rand.New(rand.NewPCG(seed, 0)), //nolint:gosec // a history must be the same for the same seed
 		started: map[model.Lease]int{}, accepted: map[string]bool{}, over: make(chan struct{}),
 	}
-	s.world = &world{TB: t, driver: memdriver.NewFaultyStore(base, s.fault)}
-	s.wrap = func(q driver.Queue) driver.Queue { return memdriver.NewFaultyQueue(q, s.fault) }
+	s.world = &world{TB: t, base: memdriver.NewStore(options), faults: s.fault}
 	s.start()
 	s.furnish()
+	s.current.Store(s.Engine)
 	s.set(true)
 
 	var customers, executors sync.WaitGroup
@@ -159,18 +159,14 @@ func (s *simulation) set(faults bool) {
 // swapEngine crashes the engine and starts another on the same store.
 func (s *simulation) swapEngine() {
 	s.set(false) // starting is not what is tried here
-	s.engineNow().Stop()
-	s.swap.Lock()
+	s.crash()
 	s.start()
-	s.swap.Unlock()
+	s.current.Store(s.Engine)
 	s.set(true)
 }
 
-func (s *simulation) engineNow() *Engine {
-	s.swap.RLock()
-	defer s.swap.RUnlock()
-	return s.Engine
-}
+// engineNow is the engine that customers and executors talk to. Until a crash is over it is the one that crashed.
+func (s *simulation) engineNow() *Engine { return s.current.Load() }
 
 func (s *simulation) submitSome(name string) {
 	customer := string(rune('a' + s.below(2)))

@@ -136,6 +136,19 @@ func (s *State) Add(name string, weight float64, item Item) bool {
 	return true
 }
 
+// AddAll is [State.Add] for many agendas of a customer in any order. It takes the slice over.
+func (s *State) AddAll(name string, weight float64, items []Item) {
+	if len(items) == 0 {
+		return
+	}
+	s.Add(name, weight, items[0])
+	c := s.customers[name]
+	s.waiting -= c.items.len()
+	c.items.merge(items)
+	s.waiting += c.items.len()
+	s.settle(c)
+}
+
 // Remove takes an agenda out of line without serving it and reports whether it was there.
 func (s *State) Remove(name string, item Item) bool {
 	c := s.customers[name]
@@ -278,8 +291,10 @@ func (f *frontier) Pop() any {
 
 type ranking []*customer
 
-func (r ranking) Len() int           { return len(r) }
-func (r ranking) Less(i, j int) bool { return before(r[i].rank, r[i].sequence, r[j].rank, r[j].sequence) }
+func (r ranking) Len() int { return len(r) }
+func (r ranking) Less(i, j int) bool {
+	return before(r[i].rank, r[i].sequence, r[j].rank, r[j].sequence)
+}
 func (r ranking) Swap(i, j int) {
 	r[i], r[j] = r[j], r[i]
 	r[i].position, r[j].position = i, j
@@ -328,6 +343,12 @@ func (f *fifo) insert(item Item) bool {
 	return !found
 }
 
+func (f *fifo) merge(items []Item) {
+	items = append(items, f.items[f.head:]...)
+	slices.SortFunc(items, compareItems)
+	*f = fifo{items: slices.Compact(items)}
+}
+
 func (f *fifo) remove(item Item) bool {
 	at, found := slices.BinarySearchFunc(f.items[f.head:], item, compareItems)
 	if found {
@@ -339,9 +360,12 @@ func (f *fifo) remove(item Item) bool {
 // pop drops the first item, and the space before it once that is most of the slice.
 func (f *fifo) pop() {
 	f.head++
-	if f.len() == 0 {
+	switch {
+	case f.len() == 0 && cap(f.items) <= 64:
+		*f = fifo{items: f.items[:0]}
+	case f.len() == 0:
 		*f = fifo{}
-	} else if f.head > 64 && f.head > len(f.items)/2 {
+	case f.head > 64 && f.head > len(f.items)/2:
 		*f = fifo{items: slices.Clone(f.items[f.head:])}
 	}
 }
