@@ -1,0 +1,219 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pop-platform/pop/cmd/pop/internal/output"
+	"github.com/pop-platform/pop/cmd/pop/internal/tree"
+	"github.com/pop-platform/pop/core/api/wire"
+	"github.com/pop-platform/pop/core/client"
+	"github.com/pop-platform/pop/core/model"
+)
+
+func (a *app) agendaCommand() *cobra.Command {
+	return group("agenda", "Submit agendas and follow them",
+		a.submitCommand(), a.getAgendaCommand(), a.listAgendasCommand(), a.watchCommand(),
+		a.cancelCommand(), a.rerunCommand(), a.deleteAgendaCommand())
+}
+
+func (a *app) getAgendaCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "get ID", Short: "Show an agenda and the progress of its operations", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			agenda, err := c.Agenda(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			progress, _, err := c.Progress(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if a.format != output.Table {
+				return a.printer().Value(wire.Submitted{Agenda: agenda, Progress: progress})
+			}
+			return a.printAgenda(&agenda, &progress)
+		},
+	}
+}
+
+// printAgenda prints what people want to know of an agenda: what it is, how far it is, and what went wrong.
+func (a *app) printAgenda(agenda *model.Agenda, p *model.AgendaProgress) error {
+	var about output.Rows
+	field := func(name, value string) {
+		if value != "" {
+			about.Add(name, value)
+		}
+	}
+	field("agenda", p.AgendaID)
+	field("title", p.Title)
+	field("customer", p.CustomerID)
+	field("insight", p.AgendaInsight.InsightID)
+	field("linkId", p.LinkID)
+	field("state", fmt.Sprintf("%s, %.0f%%", tree.State(p.Status), p.PercentComplete))
+	field("message", p.Message)
+	field("attempts", fmt.Sprintf("%d of %d completed", p.AttemptsCompleted, p.MaximumAttempts))
+	field("added", when(p.AddedTime))
+	field("started", when(p.StartedTime))
+	field("completed", when(p.CompletedTime))
+	if err := a.printer().Rows(about); err != nil {
+		return err
+	}
+	types := make(map[string]string, len(agenda.Operations))
+	for _, op := range agenda.Operations {
+		types[op.Name] = op.Type
+	}
+	operations := output.Rows{Header: []string{"", "OPERATION", "TYPE", "STATE", "PERCENT", "ATTEMPTS", "TOOK", "RESULT"}}
+	for i := range p.Operations {
+		op := &p.Operations[i]
+		said := op.Message
+		if op.Outcome == model.Succeeded {
+			said = clip(string(op.ResultPayload))
+		}
+		operations.Add("", op.Operation, types[op.Operation], tree.State(op.Status), fmt.Sprintf("%.0f%%", op.PercentComplete),
+			strconv.Itoa(op.AttemptCount), tree.Took(op, time.Now()), said)
+	}
+	if _, err := fmt.Fprintln(a.Stdout); err != nil {
+		return err
+	}
+	if err := a.printer().Rows(operations); err != nil || len(p.DiagnosticEvents) == 0 {
+		return err
+	}
+	events := output.Rows{Header: []string{"", "TIME", "WHAT WENT WRONG"}}
+	for _, e := range p.DiagnosticEvents {
+		events.Add("", when(e.Time), e.Message)
+	}
+	if _, err := fmt.Fprintln(a.Stdout); err != nil {
+		return err
+	}
+	return a.printer().Rows(events)
+}
+
+func (a *app) listAgendasCommand() *cobra.Command {
+	var f client.AgendaFilter
+	var state, outcome string
+	var limit int
+	cmd := &cobra.Command{
+		Use: "list", Short: "List agendas, the newest of each customer first", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.State, f.Outcome = model.State(strings.ToUpper(state)), model.Outcome(strings.ToLower(outcome))
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			found, more, err := listAgendas(cmd.Context(), c, f, limit)
+			if err != nil {
+				return err
+			}
+			if more {
+				a.note("There are more than %d; --limit 0 lists all.", limit)
+			}
+			return a.printer().Print(found, agendaRows(found))
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.CustomerID, "customer", "", "only those of this customer")
+	flags.StringVar(&f.LinkID, "link", "", "only those with this linkId")
+	flags.StringVar(&f.InsightID, "insight", "", "only those bound to this insight")
+	flags.StringVar(&state, "state", "", "only those that are waiting, queued, executing or complete")
+	flags.StringVar(&outcome, "outcome", "", "only those that have succeeded, failed or were cancelled")
+	flags.IntVar(&limit, "limit", 100, "list at most so many; 0 for all")
+	fixed := func(flag string, values ...string) {
+		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
+	}
+	fixed("state", "waiting", "queued", "executing", "complete")
+	fixed("outcome", string(model.Succeeded), string(model.Failed), string(model.Cancelled))
+	return cmd
+}
+
+// listAgendas returns the first agendas that match, and whether there are more.
+func listAgendas(ctx context.Context, c *client.Client, f client.AgendaFilter, limit int) ([]model.AgendaProgress, bool, error) {
+	found := []model.AgendaProgress{}
+	for p, err := range c.AllProgress(ctx, f) {
+		if err != nil {
+			return nil, false, err
+		}
+		if limit > 0 && len(found) == limit {
+			return found, true, nil
+		}
+		found = append(found, p)
+	}
+	return found, false, nil
+}
+
+func agendaRows(list []model.AgendaProgress) output.Rows {
+	rows := output.Rows{Header: []string{"AGENDA", "TITLE", "CUSTOMER", "LINKID", "INSIGHT", "STATE", "PERCENT", "ATTEMPTS", "ADDED", "MESSAGE"}}
+	for i := range list {
+		p := &list[i]
+		message := p.Message
+		if message == string(p.Outcome) {
+			message = ""
+		}
+		rows.Add(p.AgendaID, p.Title, p.CustomerID, p.LinkID, p.AgendaInsight.InsightID, tree.State(p.Status),
+			fmt.Sprintf("%.0f%%", p.PercentComplete), fmt.Sprintf("%d/%d", p.AttemptsCompleted, p.MaximumAttempts), when(p.AddedTime), clip(message))
+	}
+	return rows
+}
+
+func (a *app) cancelCommand() *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use: "cancel ID", Short: "Cancel an agenda; what runs of it is stopped", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			progress, err := c.Cancel(cmd.Context(), args[0], reason)
+			if err != nil {
+				return err
+			}
+			return a.printer().Print(progress, output.Rows{Cells: [][]string{{"agenda " + args[0] + " cancelled"}}})
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for those who look at it later")
+	return cmd
+}
+
+func (a *app) deleteAgendaCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "delete ID", Short: "Delete an agenda that has ended, and its progress", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			if err := c.DeleteAgenda(cmd.Context(), args[0]); err != nil {
+				return err
+			}
+			a.note("agenda %s deleted", args[0])
+			return nil
+		},
+	}
+}
+
+// when returns a time as it is on this machine's clock.
+func when(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format(time.DateTime)
+}
+
+// clip bounds what a table shows of a value.
+func clip(text string) string {
+	const most = 80
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return text
+}

@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pop-platform/pop/cmd/pop/internal/node"
+	"github.com/pop-platform/pop/core/pool/process"
+	"github.com/pop-platform/pop/core/pool/registry"
+	"github.com/pop-platform/pop/examples/quickstart"
+)
+
+// devDrain is how long agendas may go on when dev is told to stop.
+const devDrain = 3 * time.Second
+
+type devOptions struct {
+	daemon
+	data, addr, handlers string
+	slots                int
+	noSamples, insecure  bool
+}
+
+func (a *app) devCommand() *cobra.Command {
+	var o devOptions
+	cmd := &cobra.Command{
+		Use: "dev", Short: "Run everything on this machine: server, scheduler and puller, with samples to try",
+		Long: `Run everything on this machine: server, scheduler and puller in one process, with samples to try.
+
+All it keeps is in one folder. It may be killed at any moment and goes on where it was when it is started again. Delete the
+folder to begin anew.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.slots < 1 {
+				return usagef("--slots must be at least 1")
+			}
+			if !node.IsLoopback(o.addr) && !o.insecure {
+				return usagef("not listening on %s: authentication is off, so whoever reaches it may do everything and run programs here; "+
+					"use an address of this machine such as 127.0.0.1:8080, or `pop serve`, or say --insecure-listen", o.addr)
+			}
+			return a.run(cmd, &o.daemon, func(ctx context.Context, log *slog.Logger) error { return a.dev(ctx, log, o) })
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.data, "data", ".pop", "folder for all that is kept")
+	flags.StringVar(&o.addr, "addr", "127.0.0.1:8080", "address to listen on")
+	flags.IntVar(&o.slots, "slots", 10, "agendas that run at a time, for each insight")
+	flags.StringVar(&o.handlers, "handlers", "", "file that names the handlers (default handlers.yaml in the data folder)")
+	flags.BoolVar(&o.noSamples, "no-samples", false, "begin without sample objects and handlers")
+	flags.BoolVar(&o.insecure, "insecure-listen", false, "listen on addresses that others can reach though authentication is off")
+	o.addFlags(flags)
+	fromEnv(flags)
+	return cmd
+}
+
+func (a *app) dev(ctx context.Context, log *slog.Logger, o devOptions) (err error) {
+	server, err := node.Open(ctx, node.Config{Data: o.data, Version: a.Version, Log: log})
+	if err != nil {
+		return err
+	}
+	defer closing(&err, server.Close)
+	listener, err := node.Listen(ctx, o.addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = listener.Close() }() // serving closes it as well
+	a.sayWhere(listener.Addr(), o)
+
+	launcher, handlers, err := o.prepare(ctx, server, log)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, launcher.Close)
+	if err := server.Engine.Start(ctx); err != nil {
+		return err
+	}
+	// The API stays until the pullers are done, so that those who watch can see how it ends.
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServing()
+	pulling, stopPulling := context.WithCancel(ctx)
+	defer stopPulling()
+	var parts sync.WaitGroup
+	parts.Go(func() { handlers.Run(pulling) })
+	parts.Go(func() {
+		defer stopServing()
+		(&node.Pullers{API: server.Engine, Catalog: server.Catalog, Launcher: launcher, Slots: o.slots, Drain: devDrain, Log: log}).Run(pulling)
+	})
+	a.sayWhatNext(listener.Addr(), o, len(handlers.Types()))
+	context.AfterFunc(ctx, func() { log.Info("stopping; a second signal stops at once", "running_agendas_may_take", devDrain) })
+	err = server.Serve(serving, listener)
+	stopPulling()
+	parts.Wait()
+	return err
+}
+
+// prepare adds the samples, and returns what runs handlers and what knows them.
+func (o *devOptions) prepare(ctx context.Context, server *node.Server, log *slog.Logger) (*process.Launcher, *registry.Registry, error) {
+	samples := fs.FS(quickstart.Files)
+	if o.noSamples {
+		samples = nil
+	} else if err := node.AddSamples(ctx, server.Catalog, samples); err != nil {
+		return nil, nil, err
+	}
+	file := o.handlers
+	if file == "" {
+		file = node.HandlersFile(o.data)
+		if err := node.WriteHandlers(o.data, samples); err != nil {
+			return nil, nil, err
+		}
+	}
+	handlers, err := registry.Open(file, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	launcher, err := process.New(process.Config{Root: filepath.Join(o.data, "work"), Handlers: handlers, Log: log})
+	return launcher, handlers, err
+}
+
+func (a *app) sayWhere(addr net.Addr, o devOptions) {
+	who := "only this machine can reach it"
+	if !node.IsLoopback(addr.String()) {
+		who = "WHOEVER CAN REACH IT may do everything and run programs here"
+	}
+	_, _ = fmt.Fprintf(a.Stdout, "Authentication is OFF; listening on http://%s, and %s.\n", addr, who)
+}
+
+func (a *app) sayWhatNext(addr net.Addr, o devOptions, types int) {
+	pop := self()
+	if url := "http://" + addr.String(); url != defaultServer {
+		pop = fmt.Sprintf("%s --server %s", pop, url)
+	}
+	file := o.handlers
+	if file == "" {
+		file = node.HandlersFile(o.data)
+	}
+	_, _ = fmt.Fprintf(a.Stdout, "Data is kept in %s; %s names handlers of %d operation types.\n", o.data, file, types)
+	if o.noSamples {
+		_, _ = fmt.Fprintf(a.Stdout, "\nTry, in another terminal:\n  %s doctor\n  %s apply --help\n", pop, pop)
+		return
+	}
+	_, _ = fmt.Fprintf(a.Stdout, `
+Try, in another terminal:
+  %[1]s agenda submit --template words --customer acme --watch
+  echo '{"text": "the quick brown fox", "failures": 1}' | %[1]s agenda submit --template words --customer globex --payload - --link fox --watch
+  %[1]s link fox
+  %[1]s agenda list
+  %[1]s insight list
+  %[1]s doctor
+Reference of the API: http://%[2]s/v1/docs
+`, pop, addr)
+}
+
+// closing closes something at the end of a function whose error is *err.
+func closing(err *error, close func() error) {
+	if closed := close(); *err == nil {
+		*err = closed
+	}
+}

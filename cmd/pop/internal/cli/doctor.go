@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pop-platform/pop/cmd/pop/internal/doctor"
+	"github.com/pop-platform/pop/cmd/pop/internal/node"
+	"github.com/pop-platform/pop/cmd/pop/internal/output"
+)
+
+func (a *app) doctorCommand() *cobra.Command {
+	var data, handlers string
+	cmd := &cobra.Command{
+		Use: "doctor", Short: "Look for what may keep POP from working, and say how to mend it",
+		Long: `Look for what may keep POP from working, and say how to mend it: the server, and with --data and --handlers this machine.
+
+The exit status is 1 if something fails; warnings do not count.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if handlers == "" && data != "" {
+				file := node.HandlersFile(data)
+				if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+					handlers = file
+				}
+			}
+			findings, err := doctor.Examine(cmd.Context(), doctor.Options{
+				Server: a.server, Token: a.token, Data: data, Handlers: handlers, Version: a.Version, Now: time.Now,
+			})
+			if err != nil {
+				return usageError{err}
+			}
+			rows := output.Rows{Header: []string{"", "CHECK", "FINDING", "REMEDY"}}
+			failed := false
+			for _, f := range findings {
+				rows.Add(string(f.Level), f.Check, f.Detail, f.Remedy)
+				failed = failed || f.Level == doctor.Fail
+			}
+			if err := a.printer().Print(findings, rows); err != nil {
+				return err
+			}
+			if failed {
+				return status(exitFailed)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&data, "data", "", "data folder of a server on this machine")
+	cmd.Flags().StringVar(&handlers, "handlers", "", "file of handlers (default handlers.yaml in the data folder)")
+	return cmd
+}

@@ -1,0 +1,134 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/pop-platform/pop/cmd/pop/internal/objects"
+	"github.com/pop-platform/pop/cmd/pop/internal/output"
+	"github.com/pop-platform/pop/core/api/wire"
+	"github.com/pop-platform/pop/core/client"
+	"github.com/pop-platform/pop/core/model"
+)
+
+// submission is what the flags of submit say.
+type submission struct {
+	customer, link, title string
+	template, payload     string
+	key                   string
+	watch                 bool
+}
+
+func (a *app) submitCommand() *cobra.Command {
+	var s submission
+	cmd := &cobra.Command{
+		Use:   "submit FILE|-  or  submit --template ID [--payload FILE|-]",
+		Short: "Submit an agenda, or what a payload makes of an agenda template",
+		Long: `Submit an agenda from a YAML or JSON file, or what a payload makes of an agenda template.
+
+Standard output gets the agenda's id, so that scripts can keep it.`,
+		Example: `  pop agenda submit report.yaml --watch
+  echo '{"text": "so few words"}' | pop agenda submit --template words --customer acme --payload - --watch`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case len(args) == 1 && s.template != "":
+				return usagef("give a file or --template, not both")
+			case len(args) == 0 && s.template == "":
+				return usagef("name a file with an agenda, or a template with --template")
+			case s.payload != "" && s.template == "":
+				return usagef("--payload fills a template; name it with --template")
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			if s.key == "" { // lets the client repeat a call whose answer was lost
+				s.key = uuid.NewString()
+			}
+			var submitted wire.Submitted
+			if s.template != "" {
+				submitted, err = a.runTemplate(cmd.Context(), c, s)
+			} else {
+				submitted, err = a.submitFile(cmd.Context(), c, s, args[0])
+			}
+			if err != nil {
+				return err
+			}
+			return a.submitted(cmd.Context(), c, submitted, s.watch)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&s.customer, "customer", "", "customer to run it for, in place of the agenda's own")
+	flags.StringVar(&s.link, "link", "", "linkId, in place of the agenda's own")
+	flags.StringVar(&s.title, "title", "", "title, in place of the agenda's own")
+	flags.StringVar(&s.template, "template", "", "agenda template to fill")
+	flags.StringVar(&s.payload, "payload", "", "file with what to fill the template with, YAML or JSON; - for standard input")
+	flags.StringVar(&s.key, "idempotency-key", "", "submitting again with the same key finds the agenda instead of making another")
+	flags.BoolVar(&s.watch, "watch", false, "follow it until it has ended")
+	return cmd
+}
+
+func (a *app) submitFile(ctx context.Context, c *client.Client, s submission, file string) (wire.Submitted, error) {
+	data, err := a.read(file)
+	if err != nil {
+		return wire.Submitted{}, err
+	}
+	var agenda model.Agenda
+	if issues := objects.Decode(data, &agenda); len(issues) > 0 {
+		return wire.Submitted{}, &model.Error{Kind: model.Invalid, Detail: fileName(file) + " is not an agenda", Issues: issues}
+	}
+	for _, field := range []struct {
+		flag string
+		to   *string
+	}{{s.customer, &agenda.CustomerID}, {s.link, &agenda.LinkID}, {s.title, &agenda.Title}} {
+		if field.flag != "" {
+			*field.to = field.flag
+		}
+	}
+	submitted, err := c.Submit(ctx, agenda, s.key)
+	return submitted, inFile(file, err)
+}
+
+func (a *app) runTemplate(ctx context.Context, c *client.Client, s submission) (wire.Submitted, error) {
+	run := wire.Run{AgendaTemplateID: s.template, CustomerID: s.customer, LinkID: s.link, Title: s.title}
+	if s.payload != "" {
+		data, err := a.read(s.payload)
+		if err != nil {
+			return wire.Submitted{}, err
+		}
+		if issues := objects.Decode(data, &run.Payload); len(issues) > 0 {
+			return wire.Submitted{}, &model.Error{Kind: model.Invalid, Detail: fileName(s.payload) + " cannot be read", Issues: issues}
+		}
+	}
+	return c.Run(ctx, run, s.key)
+}
+
+// submitted says what became of a submission and, if it is to be watched, follows it.
+func (a *app) submitted(ctx context.Context, c *client.Client, s wire.Submitted, watch bool) error {
+	if s.Replayed {
+		a.note("agenda %s was submitted before with this idempotency key", s.Agenda.ID)
+	}
+	if watch {
+		return a.watch(ctx, c, s.Agenda.ID)
+	}
+	if !s.Replayed && a.format == output.Table {
+		a.note("accepted for insight %s; follow it with: pop agenda watch %s", s.Progress.AgendaInsight.InsightID, s.Agenda.ID)
+	}
+	return a.printer().Print(s, output.Rows{Cells: [][]string{{s.Agenda.ID}}})
+}
+
+// inFile says which file the issues of a refusal are about.
+func inFile(file string, err error) error {
+	var refused *model.Error
+	if !errors.As(err, &refused) || len(refused.Issues) == 0 {
+		return err
+	}
+	about := *refused
+	about.Detail = fmt.Sprintf("%s: %s", fileName(file), refused.Detail)
+	return &about
+}

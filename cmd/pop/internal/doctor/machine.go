@@ -1,0 +1,124 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/pop-platform/pop/cmd/pop/internal/node"
+	"github.com/pop-platform/pop/core/pool/registry"
+)
+
+// Free space below which the store may stop taking writes soon, and below which it does.
+const (
+	lowSpace = 1 << 30
+	noSpace  = 64 << 20
+)
+
+func checkData(ctx context.Context, r *report, data string) {
+	info, err := os.Stat(data)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		r.ok("data folder", "%s is not there yet; the first start makes it", data)
+		return
+	case err != nil:
+		r.fail("data folder", "give this user the right to use it, or take another with --data", "%v", err)
+		return
+	case !info.IsDir():
+		r.fail("data folder", "take another with --data", "%s is a file", data)
+		return
+	}
+	probe, err := os.CreateTemp(data, ".doctor-*")
+	if err != nil {
+		r.fail("data folder", "give this user the right to write there, or take another with --data", "%v", err)
+	} else {
+		err = errors.Join(probe.Close(), os.Remove(probe.Name()))
+		if err != nil {
+			r.warn("data folder", "look at the file system", "%v", err)
+		} else {
+			r.ok("data folder", "%s can be written", data)
+		}
+	}
+	checkSpace(r, data)
+	if _, err := os.Stat(node.StoreDir(data)); err != nil {
+		return
+	}
+	switch inUse, err := node.CheckStore(ctx, data); {
+	case inUse:
+		r.ok("store", "a server has it open")
+	case err != nil:
+		r.fail("store", "do what the message says", "%v", err)
+	default:
+		r.ok("store", "it opens, and no server has it open")
+	}
+}
+
+func checkSpace(r *report, data string) {
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(data, &disk); err != nil {
+		r.warn("disk space", "look at the file system", "%s: %v", data, err)
+		return
+	}
+	const remedy = "free some space, or move the data folder to a larger disk"
+	switch free := disk.Bavail * uint64(disk.Bsize); {
+	case free < noSpace:
+		r.fail("disk space", remedy, "%d MiB are free, too few for writes", free>>20)
+	case free < lowSpace:
+		r.warn("disk space", remedy, "only %d MiB are free", free>>20)
+	default:
+		r.ok("disk space", "%d GiB are free", free>>30)
+	}
+}
+
+func checkHandlers(r *report, file string) {
+	const check = "handlers"
+	data, err := os.ReadFile(file)
+	if err != nil {
+		r.fail(check, "name the right file with --handlers", "%v", err)
+		return
+	}
+	dir, err := filepath.Abs(filepath.Dir(file))
+	if err != nil {
+		r.fail(check, "name the file by its whole path", "%v", err)
+		return
+	}
+	set, err := registry.Parse(dir, data)
+	if err != nil {
+		r.fail(check, "mend the file", "%s: %v", file, err)
+		return
+	}
+	problems := 0
+	for _, issue := range set.Issues() {
+		problems++
+		r.fail(check, "mend the entry; operations of its type fail", "%s: %s %s", file, issue.Path, issue.Message)
+	}
+	for _, operationType := range set.Types() {
+		h, err := set.Lookup(operationType)
+		if err != nil {
+			continue // told above
+		}
+		if _, err := exec.LookPath(h.Command[0]); err != nil {
+			problems++
+			r.fail(check, "install the program, correct its path, or make it executable", "%s: %s", operationType, strings.TrimPrefix(err.Error(), "exec: "))
+		}
+		if h.WorkDir == "" {
+			continue
+		}
+		if info, err := os.Stat(h.WorkDir); err != nil || !info.IsDir() {
+			problems++
+			r.fail(check, "make the folder, or correct workDir", "%s: there is no folder %s", operationType, h.WorkDir)
+		}
+	}
+	switch {
+	case problems > 0:
+	case len(set.Types()) == 0:
+		r.warn(check, "name a program for each operation type", "%s names no handlers", file)
+	default:
+		r.ok(check, "%s: the programs for %d operation types are there", file, len(set.Types()))
+	}
+}

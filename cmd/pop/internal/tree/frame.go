@@ -1,0 +1,183 @@
+package tree
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/pop-platform/pop/cmd/pop/internal/output"
+	"github.com/pop-platform/pop/core/model"
+)
+
+// View is what to draw and on what.
+type View struct {
+	Agenda   *model.Agenda
+	Progress *model.AgendaProgress
+	Now      time.Time
+	Width    int // columns; 0 if there is no limit
+	Height   int // lines; 0 if there is no limit
+	Color    bool
+}
+
+// Frame returns the lines of the tree: the agenda, and a branch for each operation. If there are more than fit, operations that
+// run or have failed are kept, and the last line counts the others.
+func (v View) Frame() []string {
+	p := v.Progress
+	title := "agenda " + p.AgendaID
+	if p.Title != "" {
+		title = words("  ", output.Clean(p.Title), title)
+	}
+	lines := []string{v.line("", p.Status, words("  ", title, words(", ", State(p.Status), "insight "+output.Clean(p.AgendaInsight.InsightID), attempt(p)),
+		fmt.Sprintf("%.0f%%", p.PercentComplete), took(p.StartedTime, p.CompletedTime, v.Now), news(p)))}
+
+	shown := v.choose(len(p.Operations))
+	hidden := len(p.Operations) - len(shown)
+	nameWidth := 0
+	for _, i := range shown {
+		nameWidth = max(nameWidth, utf8.RuneCountInString(output.Clean(p.Operations[i].Operation)))
+	}
+	nameWidth = min(nameWidth, maxName)
+	for n, i := range shown {
+		branch := "├─ "
+		if n == len(shown)-1 && hidden == 0 {
+			branch = "└─ "
+		}
+		lines = append(lines, v.line(branch, p.Operations[i].Status, v.operation(i, nameWidth)))
+	}
+	if hidden > 0 {
+		lines = append(lines, "└─ "+v.rest(shown))
+	}
+	return lines
+}
+
+const (
+	maxName  = 40
+	barWidth = 12
+)
+
+// choose returns the operations that fit, in their order.
+func (v View) choose(n int) []int {
+	room := n
+	if v.Height > 0 {
+		room = min(n, max(v.Height-1, 0))
+	}
+	if room < n {
+		room = max(room-1, 0) // for the line that counts the others
+	}
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	if room == n {
+		return all
+	}
+	interest := func(i int) int {
+		switch op := &v.Progress.Operations[i]; {
+		case op.Outcome == model.Failed:
+			return 0
+		case op.State == model.Executing:
+			return 1
+		case op.State == model.Waiting:
+			return 2
+		}
+		return 3
+	}
+	slices.SortStableFunc(all, func(a, b int) int { return interest(a) - interest(b) })
+	chosen := all[:room]
+	slices.Sort(chosen)
+	return chosen
+}
+
+// operation returns what there is to say of an operation, without its mark.
+func (v View) operation(i, nameWidth int) string {
+	op := &v.Progress.Operations[i]
+	name := []rune(output.Clean(op.Operation))
+	text := string(name[:min(len(name), nameWidth)]) + strings.Repeat(" ", max(nameWidth-len(name), 0))
+	parts := []string{text}
+	switch {
+	case op.State == model.Waiting:
+		parts = append(parts, v.waitsFor(i))
+	case op.State == model.Executing:
+		parts = append(parts, bar(op.PercentComplete), Took(op, v.Now))
+	default:
+		parts = append(parts, Took(op, v.Now))
+	}
+	if op.AttemptCount > 1 {
+		parts = append(parts, fmt.Sprintf("attempt %d", op.AttemptCount))
+	}
+	parts = append(parts, output.Clean(op.Message))
+	return strings.TrimRight(words("  ", parts...), " ")
+}
+
+// waitsFor names the operations that an operation waits for.
+func (v View) waitsFor(i int) string {
+	if v.Agenda == nil || i >= len(v.Agenda.Operations) {
+		return ""
+	}
+	graph, _ := v.Agenda.Graph()
+	if graph == nil {
+		return ""
+	}
+	var names []string
+	for _, name := range graph.DependsOn(v.Agenda.Operations[i].Name) {
+		if !slices.ContainsFunc(v.Progress.Operations, func(op model.OperationProgress) bool {
+			return op.Operation == name && op.Outcome == model.Succeeded
+		}) {
+			names = append(names, output.Clean(name))
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "after " + strings.Join(names, ", ")
+}
+
+// rest counts the operations that are not shown.
+func (v View) rest(shown []int) string {
+	counts := map[string]int{}
+	for i, op := range v.Progress.Operations {
+		if _, found := slices.BinarySearch(shown, i); !found {
+			counts[State(op.Status)]++
+		}
+	}
+	var parts []string
+	for _, state := range []string{"failed", "executing", "waiting", "cancelled", "succeeded"} {
+		if counts[state] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", counts[state], state))
+		}
+	}
+	return "and " + strings.Join(parts, ", ")
+}
+
+func bar(percent float64) string {
+	full := min(max(int(percent/100*barWidth), 0), barWidth)
+	return fmt.Sprintf("%s%s %3.0f%%", strings.Repeat("█", full), strings.Repeat("░", barWidth-full), percent)
+}
+
+// line returns a line with the mark of a state, cut to the width.
+func (v View) line(branch string, s model.Status, text string) string {
+	mark, color := markOf(s)
+	if room := v.Width - utf8.RuneCountInString(branch) - 3; v.Width > 0 && utf8.RuneCountInString(text) > room {
+		text = string([]rune(text)[:max(room-1, 0)]) + "…"
+	}
+	if v.Color {
+		mark = "\x1b[" + color + "m" + mark + "\x1b[0m"
+	}
+	return branch + mark + " " + text
+}
+
+func markOf(s model.Status) (mark, color string) {
+	switch {
+	case s.Outcome == model.Succeeded:
+		return "✔", "32"
+	case s.Outcome == model.Failed:
+		return "✖", "31"
+	case s.Outcome == model.Cancelled:
+		return "⊘", "33"
+	case s.State == model.Executing:
+		return "●", "36"
+	}
+	return "○", "2"
+}

@@ -1,0 +1,9 @@
+// Package quickstart holds the files of the quickstart, so that `pop dev` can start with them. It imports nothing of POP.
+package quickstart
+
+import "embed"
+
+// Files are the objects to begin with, in objects, and the handlers of their operations: handlers.yaml and handlers.
+//
+//go:embed objects handlers.yaml handlers
+var Files embed.FS
