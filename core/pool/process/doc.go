@@ -21,7 +21,8 @@
 // group gets SIGTERM and, after the handler's grace, SIGKILL. Processes that a handler leaves behind have a second to end;
 // then they are killed and the operation fails, because what they were doing is unfinished.
 //
-// No process outlives the executor, even if that is killed: see guardian.
+// No process of a handler's group outlives the executor, even if that is killed: see guardian. A handler that moves a process
+// to another group is on its own.
 //
 // The package works on Unix. It must not import a provider or anything that knows how agendas are pulled.
 package process

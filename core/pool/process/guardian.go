@@ -7,47 +7,25 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"syscall"
 )
 
-// starter starts processes from one thread that lives as long as it does. On Linux a handler dies with its parent, and the
-// parent is the thread that started it, not the process.
-type starter struct{ requests chan startRequest }
-
-type startRequest struct {
-	cmd  *exec.Cmd
-	done chan error
-}
-
-func newStarter() *starter {
-	s := &starter{requests: make(chan startRequest)}
-	go func() {
-		runtime.LockOSThread() // and never unlock: the thread ends with the goroutine
-		for r := range s.requests {
-			r.done <- r.cmd.Start()
-		}
-	}()
-	return s
-}
-
-func (s *starter) start(cmd *exec.Cmd) error {
-	done := make(chan error, 1)
-	s.requests <- startRequest{cmd, done}
-	return <-done
-}
-
-func (s *starter) stop() { close(s.requests) }
-
-// guardian is a shell in a session of its own that is told which process groups run. When the executor goes away, by
-// whatever means, its pipe ends, and it kills those that are left: also what handlers started, which no parent-death signal
-// reaches, and also where there is none.
+// guardian is a shell in a session of its own that knows which process groups run. When the executor goes away, by whatever
+// means, it kills those that are left.
+//
+// Each handler is started by a shell that tells the guardian of its group and then becomes the handler. So there is no moment
+// at which a handler runs and the guardian does not know: it is told before, and its pipe doesn't end while somebody who is
+// about to tell it something holds the other side. A parent-death signal would reach the handler only, not what the handler
+// started, and exists on Linux alone.
 type guardian struct {
-	cmd  *exec.Cmd
-	pipe *os.File
+	cmd   *exec.Cmd
+	pipe  *os.File
+	ended chan struct{}
+	err   error // of its end
 }
 
-const guardianScript = `trap '' INT TERM HUP QUIT
+const (
+	guardianScript = `trap '' INT TERM HUP QUIT
 live=
 while read -r op group; do
   case $op in
@@ -57,6 +35,10 @@ while read -r op group; do
 done
 for g in $live; do kill -s KILL -- "-$g" 2>/dev/null; done
 exit 0`
+
+	// handlerScript leads a process group, so that its id is the group's.
+	handlerScript = `echo "+ $$" >&3; exec 3>&-; exec "$@"`
+)
 
 func startGuardian() (*guardian, error) {
 	read, write, err := os.Pipe()
@@ -73,13 +55,37 @@ func startGuardian() (*guardian, error) {
 	if err != nil {
 		return nil, errors.Join(err, write.Close())
 	}
-	return &guardian{cmd, write}, nil
+	g := &guardian{cmd: cmd, pipe: write, ended: make(chan struct{})}
+	go func() {
+		defer close(g.ended)
+		g.err = cmd.Wait()
+	}()
+	return g, nil
 }
 
-// watch and unwatch write lines that are short enough to stay whole. Without a guardian, handlers still run.
-func (g *guardian) watch(pgid int)   { _, _ = fmt.Fprintf(g.pipe, "+ %d\n", pgid) }
-func (g *guardian) unwatch(pgid int) { _, _ = fmt.Fprintf(g.pipe, "- %d\n", pgid) }
+// guard makes a command that has not been started lead a group that the guardian watches.
+func (g *guardian) guard(cmd *exec.Cmd) {
+	cmd.Args = append([]string{"sh", "-c", handlerScript, cmd.Path, cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = "/bin/sh"
+	cmd.ExtraFiles = []*os.File{g.pipe} // number 3
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+}
 
+// forget tells that a group has ended. The line is short enough to stay whole among others.
+func (g *guardian) forget(pgid int) { _, _ = fmt.Fprintf(g.pipe, "- %d\n", pgid) }
+
+func (g *guardian) alive() bool {
+	select {
+	case <-g.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// close makes the guardian kill what is left.
 func (g *guardian) close() error {
-	return errors.Join(g.pipe.Close(), g.cmd.Wait())
+	err := g.pipe.Close()
+	<-g.ended
+	return errors.Join(err, g.err)
 }

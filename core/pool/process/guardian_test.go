@@ -83,16 +83,17 @@ func TestCloseKillsWhatIsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := func() *exec.Cmd {
-		cmd := exec.CommandContext(t.Context(), "sleep", "1000")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		up := filepath.Join(t.TempDir(), "up")
+		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", ": > "+up+"; exec sleep 1000")
+		g.guard(cmd)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		g.watch(cmd.Process.Pid)
+		await(t, "a process to start", func() bool { _, err := os.Stat(up); return err == nil })
 		return cmd
 	}
 	left, forgotten := start(), start()
-	g.unwatch(forgotten.Process.Pid)
+	g.forget(forgotten.Process.Pid)
 	if err := g.close(); err != nil {
 		t.Fatal(err)
 	}
@@ -104,6 +105,22 @@ func TestCloseKillsWhatIsLeft(t *testing.T) {
 	}
 	_ = forgotten.Process.Kill()
 	_ = forgotten.Wait()
+}
+
+func TestAGuardianThatWasKilledIsReplaced(t *testing.T) {
+	t.Parallel()
+	l := newLauncher(t, script("true"))
+	first := l.guardian
+	if err := first.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-first.ended
+	if _, err := l.Launch(t.Context(), task()); err != nil {
+		t.Errorf("Launch = %v", err)
+	}
+	if l.guardian == first || !l.guardian.alive() {
+		t.Error("there is no new guardian")
+	}
 }
 
 // alive reports whether a process runs. One that nobody has reaped does not.

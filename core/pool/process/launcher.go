@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -51,9 +52,10 @@ type Config struct {
 type Launcher struct {
 	cfg      Config
 	lock     *os.File
-	starter  *starter
-	guardian *guardian
 	attempts atomic.Int64
+
+	mu       sync.Mutex
+	guardian *guardian
 }
 
 // New returns a launcher. It must be closed.
@@ -74,13 +76,28 @@ func New(cfg Config) (*Launcher, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("process launcher: start guardian: %w", err), lock.Close())
 	}
-	return &Launcher{cfg: cfg, lock: lock, starter: newStarter(), guardian: guardian}, nil
+	return &Launcher{cfg: cfg, lock: lock, guardian: guardian}, nil
 }
 
 // Close kills what still runs and releases the root folder. No Launch may follow or be under way.
 func (l *Launcher) Close() error {
-	l.starter.stop()
 	return errors.Join(l.guardian.close(), l.lock.Close())
+}
+
+// guard returns the guardian, or a new one if somebody has killed it.
+func (l *Launcher) guard() (*guardian, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.guardian.alive() {
+		l.cfg.Log.Error("the guardian of the handlers has ended, another one is started", "error", l.guardian.err)
+		g, err := startGuardian()
+		if err != nil {
+			return nil, fmt.Errorf("start guardian: %w", err)
+		}
+		_ = l.guardian.pipe.Close() // nobody reads it
+		l.guardian = g
+	}
+	return l.guardian, nil
 }
 
 // Launch runs the handler of the task's operation and returns what it left in its result file.
@@ -126,6 +143,11 @@ func (l *Launcher) run(ctx context.Context, h registry.Handler, task *pool.Task,
 	}
 	defer output.close()
 
+	guardian, err := l.guard()
+	if err != nil {
+		return nil, err
+	}
+
 	end := &ending{output: output}
 	killAt := time.Time{}
 	cmd := exec.CommandContext(ctx, h.Command[0], h.Command[1:]...)
@@ -135,7 +157,6 @@ func (l *Launcher) run(ctx context.Context, h registry.Handler, task *pool.Task,
 	}
 	cmd.Env = environment(h, task, files)
 	cmd.Stdout, cmd.Stderr = output.write, output.write
-	cmd.SysProcAttr = childAttributes()
 	cmd.WaitDelay = h.Grace
 	cmd.Cancel = func() error {
 		sig := syscall.SIGTERM
@@ -149,14 +170,17 @@ func (l *Launcher) run(ctx context.Context, h registry.Handler, task *pool.Task,
 		end.cause, killAt = context.Cause(ctx), time.Now().Add(h.Grace)
 		return err
 	}
-	if err := l.starter.start(cmd); err != nil {
-		if _, missing := os.Stat(cmd.Dir); missing != nil { // err would blame the program
-			err = missing
-		}
+	if _, err := os.Stat(cmd.Dir); err != nil {
+		return nil, err
+	}
+	if _, err := exec.LookPath(cmd.Path); err != nil {
+		return nil, err
+	}
+	guardian.guard(cmd)
+	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	pid := cmd.Process.Pid
-	l.guardian.watch(pid)
 	output.collect()
 	stopProgress := followProgress(files.progressFile(), task, l.cfg.Log)
 
@@ -166,7 +190,7 @@ func (l *Launcher) run(ctx context.Context, h registry.Handler, task *pool.Task,
 		killAt = time.Now().Add(linger)
 	}
 	end.leftovers = !groupEnds(pid, killAt)
-	l.guardian.unwatch(pid)
+	guardian.forget(pid)
 	end.escaped = !output.ends()
 	stopProgress()
 	return end, nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -206,9 +207,12 @@ func (p *parser) entry(path string, values map[string]json.RawMessage, h *Handle
 	})
 }
 
+// Shells drop variables with other names.
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
 func (p *parser) variable(path, name string) {
 	switch {
-	case name == "" || strings.ContainsAny(name, "=\x00"):
+	case !variableName.MatchString(name):
 		p.issue(path, "%q is not the name of a variable", name)
 	case strings.HasPrefix(name, "POP_"):
 		p.issue(path, "%s: names that begin with POP_ are POP's own", name)

@@ -77,7 +77,7 @@ handlers:
   text: {command: ls -l}
   blank: {command: []}
   time: {command: [x], timeout: 5, grace: soon}
-  env: {command: [x], env: {POP_TOKEN: x, "A=B": v}, passEnv: [POP_HOME, ""]}
+  env: {command: [x], env: {POP_TOKEN: x, "A-B": v}, passEnv: [POP_HOME, ""]}
   "null":
   "no": 3
   bool: {command: [x], env: {FAST: yes}}
@@ -92,7 +92,7 @@ handlers:
 	want := []string{
 		`handlers["blank"].command must name a program`,
 		`handlers["bool"].env must be an object of strings; quote numbers and words such as yes`,
-		`handlers["env"].env "A=B" is not the name of a variable`,
+		`handlers["env"].env "A-B" is not the name of a variable`,
 		`handlers["env"].env POP_TOKEN: names that begin with POP_ are POP's own`,
 		`handlers["env"].passEnv[0] POP_HOME: names that begin with POP_ are POP's own`,
 		`handlers["env"].passEnv[1] "" is not the name of a variable`,
