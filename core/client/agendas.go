@@ -158,6 +158,12 @@ func (c *Client) Ready(ctx context.Context) error {
 	return err
 }
 
+// Healthy returns nil if the server's process answers. It asks only once.
+func (c *Client) Healthy(ctx context.Context) error {
+	_, _, err := c.do(ctx, call{method: http.MethodGet, path: "/healthz"}, nil)
+	return err
+}
+
 func progressPath(id string) string { return "/v1/agenda-progress/" + url.PathEscape(id) }
 
 func get[T any](ctx context.Context, c *Client, path string, q url.Values) (T, error) {

@@ -29,6 +29,9 @@ const (
 // maxErrorBytes is how much of an answer that is not a problem document is shown.
 const maxErrorBytes = 300
 
+// ErrUnreachable is in the tree of the error of a call that got no answer, or lost it. What the call did is not known.
+var ErrUnreachable = errors.New("the server cannot be reached")
+
 // Client calls a POP server. It is safe for concurrent use.
 type Client struct {
 	base      string
@@ -103,7 +106,8 @@ func (c *Client) do(ctx context.Context, r call, out any) (int, http.Header, err
 	delay := firstDelay
 	for attempt := 1; ; attempt++ {
 		status, header, err := c.once(ctx, r, body, out)
-		if err == nil || !r.safe || attempt == maxAttempts || ctx.Err() != nil || model.KindOf(err) != model.Unavailable {
+		passing := errors.Is(err, ErrUnreachable) || model.KindOf(err) == model.Unavailable
+		if err == nil || !r.safe || attempt == maxAttempts || ctx.Err() != nil || !passing {
 			return status, header, err
 		}
 		wait := max(retryAfter(header), delay/2+rand.N(delay))
@@ -172,7 +176,7 @@ func (c *Client) send(ctx context.Context, r call, body []byte) (*http.Response,
 	return resp, nil
 }
 
-// unreachable is the error of a call that got no answer: Unavailable, unless the caller gave up.
+// unreachable is the error of a call that got no answer. It is not a [*model.Error], which only a server's answer is.
 func unreachable(ctx context.Context, r call, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s %s: %w", r.method, r.path, ctx.Err())
@@ -181,7 +185,7 @@ func unreachable(ctx context.Context, r call, err error) error {
 	if errors.As(err, &u) {
 		err = u.Err // without the URL, which path already says
 	}
-	return model.Errorf(model.Unavailable, "%s %s: the server cannot be reached: %v", r.method, r.path, err)
+	return fmt.Errorf("%s %s: %w: %w", r.method, r.path, ErrUnreachable, err)
 }
 
 // problem is the error that an answer holds.

@@ -11,7 +11,7 @@ type Customer struct {
 // ResourcePool is where work runs: pullers plus compute.
 type ResourcePool struct {
 	Meta
-	InsightIDs []string `json:"insightIds" readOnly:"true" doc:"Insights of the pool that the caller can see; computed on read."`
+	InsightIDs []string `json:"insightIds,omitzero" readOnly:"true" doc:"Insights of the pool that the caller can see; computed on read."`
 }
 
 // SchedulingAlgorithm names a rank function.

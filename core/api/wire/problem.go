@@ -12,16 +12,16 @@ const ContentTypeProblem = "application/problem+json"
 
 // Problem is an error as RFC 9457 wants it.
 type Problem struct {
-	Type     string  `json:"type" doc:"urn:pop:problem: and the kind of error, or about:blank if the status says it all."`
-	Title    string  `json:"title"`
-	Status   int     `json:"status"`
-	Detail   string  `json:"detail,omitempty" doc:"What went wrong and how to mend it."`
-	Instance string  `json:"instance,omitempty" doc:"The request, by its X-Request-Id."`
-	Errors   []Issue `json:"errors,omitempty"`
+	Type     string       `json:"type" doc:"urn:pop:problem: and the kind of error, or about:blank if the status says it all."`
+	Title    string       `json:"title"`
+	Status   int          `json:"status"`
+	Detail   string       `json:"detail,omitempty" doc:"What went wrong and how to mend it."`
+	Instance string       `json:"instance,omitempty" doc:"The request, by its X-Request-Id."`
+	Errors   []FieldError `json:"errors,omitempty"`
 }
 
-// Issue is one thing that is wrong with a request, and where.
-type Issue struct {
+// FieldError is one thing that is wrong with a request, and where.
+type FieldError struct {
 	Location string `json:"location,omitempty" doc:"Where, such as body.operations[2].name or query.limit."`
 	Message  string `json:"message"`
 	Value    any    `json:"value,omitempty" doc:"What was there, if it is short."`
@@ -83,6 +83,15 @@ func kindOf(status int) model.ErrorKind {
 	}
 	return model.Internal
 }
+
+// Error returns what went wrong.
+func (p *Problem) Error() string { return p.Err().Error() }
+
+// GetStatus returns the HTTP status.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// ContentType returns the media type of a problem in the place of any other.
+func (p *Problem) ContentType(string) string { return ContentTypeProblem }
 
 // Err rebuilds the error that the problem was made from.
 func (p *Problem) Err() *model.Error {
