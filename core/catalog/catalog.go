@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pop-platform/pop/core/model"
@@ -50,7 +51,11 @@ func New(st *store.Store, o Options) *Catalog {
 
 	c.Customers.check = func(ctx context.Context, v *model.Customer) ([]model.Issue, error) {
 		*v = v.WithDefaults()
-		return c.withPool(ctx, v.Validate(), v.ResourcePoolID)
+		issues, err := c.withPool(ctx, v.Validate(), v.ResourcePoolID)
+		if err != nil {
+			return nil, err
+		}
+		return c.withoutTwin(ctx, issues, v)
 	}
 	c.ResourcePools.check = func(_ context.Context, v *model.ResourcePool) ([]model.Issue, error) {
 		v.InsightIDs = nil // computed on read
@@ -58,7 +63,11 @@ func New(st *store.Store, o Options) *Catalog {
 	}
 	c.Insights.check = func(ctx context.Context, v *model.Insight) ([]model.Issue, error) {
 		*v = v.WithDefaults()
-		return c.withPool(ctx, v.Validate(), v.ResourcePoolID)
+		issues, err := c.withPool(ctx, v.Validate(), v.ResourcePoolID)
+		if err != nil {
+			return nil, err
+		}
+		return c.withOwnQueue(ctx, issues, v)
 	}
 	c.AgendaTemplates.check = func(_ context.Context, v *model.AgendaTemplate) ([]model.Issue, error) {
 		*v = v.WithDefaults()
@@ -77,6 +86,34 @@ func (c *Catalog) withPool(ctx context.Context, issues []model.Issue, poolID str
 		return append(issues, model.Issue{Path: "resourcePoolId", Message: fmt.Sprintf("there is no resource pool %q; create it first", poolID)}), nil
 	}
 	return issues, err
+}
+
+// withoutTwin adds an issue if there is a customer whose id differs only in case: case does not matter for who may see what.
+func (c *Catalog) withoutTwin(ctx context.Context, issues []model.Issue, customer *model.Customer) ([]model.Issue, error) {
+	all, err := c.Customers.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range all {
+		if id := other.Object.ID; id != customer.ID && strings.EqualFold(id, customer.ID) {
+			issues = append(issues, model.Issue{Path: "id", Message: fmt.Sprintf("differs only in case from that of customer %q; choose another", id)})
+		}
+	}
+	return issues, nil
+}
+
+// withOwnQueue adds an issue if another insight has the same queue: the pullers of one would take the agendas of the other.
+func (c *Catalog) withOwnQueue(ctx context.Context, issues []model.Issue, insight *model.Insight) ([]model.Issue, error) {
+	all, err := c.Insights.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range all {
+		if other.Object.ID != insight.ID && other.Object.QueueName == insight.QueueName {
+			issues = append(issues, model.Issue{Path: "queueName", Message: fmt.Sprintf("%q is the queue of another insight; choose another or leave it out", insight.QueueName)})
+		}
+	}
+	return issues, nil
 }
 
 // InsightsOf returns the insights of a resource pool, in order of their ids.
