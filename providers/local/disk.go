@@ -2,8 +2,13 @@ package local
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -41,21 +46,47 @@ func (g *diskGuard) check(op string, size int) error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	usage, err := g.fs.GetDiskUsage(g.dir)
-	switch {
-	case errors.Is(err, vfs.ErrUnsupported):
-		usage.AvailBytes = 1 << 62
-	case err != nil:
+	free, err := g.free()
+	if err != nil {
 		return driver.Errorf(driver.Unavailable, op, "can't tell how much of the disk of %s is free: %w", g.dir, err)
 	}
 	g.until.Store(int64(time.Since(g.start) + diskCheckTime))
-	left := int64(usage.AvailBytes) - int64(g.reserve) - n
+	left := int64(free) - int64(g.reserve) - n
 	g.budget.Store(min(left, diskCheckBytes))
 	if left >= 0 {
 		return nil
 	}
 	return &driver.Error{
 		Code: driver.Unavailable, Op: op, RetryAfter: time.Second,
-		Message: diskFull(g.dir, usage.AvailBytes, g.reserve).Error(),
+		Message: fmt.Sprintf("disk full: %d MiB free at %s, need %d: free some space", free>>20, g.dir, g.reserve>>20),
 	}
+}
+
+func (g *diskGuard) free() (uint64, error) {
+	usage, err := g.fs.GetDiskUsage(g.dir)
+	if errors.Is(err, vfs.ErrUnsupported) {
+		return math.MaxInt64, nil
+	}
+	return usage.AvailBytes, err
+}
+
+// engineDisk is the disk as the engine sees it. Its background work may use the reserve that writes leave alone, but not
+// the last quarter, which is for the engine's log and manifest: it can't go on without them. The work is told that the disk
+// is full after a pause, since it is tried again at once.
+type engineDisk struct {
+	vfs.FS
+	guard *diskGuard
+}
+
+const fullDiskPause = 250 * time.Millisecond
+
+// Create implements [vfs.FS].
+func (d engineDisk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if strings.HasSuffix(name, ".sst") {
+		if free, err := d.guard.free(); err == nil && free < d.guard.reserve/4 {
+			<-time.After(fullDiskPause)
+			return nil, &fs.PathError{Op: "create", Path: name, Err: syscall.ENOSPC}
+		}
+	}
+	return d.FS.Create(name, category)
 }

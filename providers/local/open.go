@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -72,7 +73,7 @@ func openStore(ctx context.Context, opts StoreOptions, disk vfs.FS) (_ *Store, e
 	if err != nil {
 		return nil, err
 	}
-	db, err := pebble.Open(opts.Dir, engineOptions(opts, disk, lock))
+	db, err := pebble.Open(opts.Dir, engineOptions(opts, engineDisk{disk, guard}, lock))
 	if err != nil {
 		return nil, errors.Join(openError(op, opts.Dir, err), lock.Close())
 	}
@@ -93,7 +94,7 @@ func openStore(ctx context.Context, opts StoreOptions, disk vfs.FS) (_ *Store, e
 
 // engineOptions are chosen for a process that is small when idle: the memory table starts small and grows under load.
 func engineOptions(opts StoreOptions, disk vfs.FS, lock *pebble.Lock) *pebble.Options {
-	log := engineLog{opts.Logger}
+	log := &engineLog{log: opts.Logger, dir: opts.Dir, start: time.Now()}
 	o := &pebble.Options{
 		FS:                          disk,
 		Lock:                        lock,
@@ -107,11 +108,9 @@ func engineOptions(opts StoreOptions, disk vfs.FS, lock *pebble.Lock) *pebble.Op
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		Logger:                      log,
 		EventListener: &pebble.EventListener{
-			BackgroundError: func(err error) {
-				opts.Logger.Error("the store's background work failed and is retried", "dir", opts.Dir, "error", err)
-			},
+			BackgroundError: log.background,
 			DataCorruption: func(i pebble.DataCorruptionInfo) {
-				opts.Logger.Error("stored data is damaged", "dir", opts.Dir, "file", i.Path, "error", i.Details)
+				opts.Logger.Error("stored data is damaged: restore the data folder from a backup", "dir", opts.Dir, "file", i.Path, "error", i.Details.Error())
 			},
 		},
 	}
@@ -232,24 +231,36 @@ func openError(op, dir string, err error) error {
 	return &driver.Error{Code: code, Op: op, Message: message, Err: err}
 }
 
-func diskFull(dir string, free, reserve uint64) error {
-	return fmt.Errorf("disk full: %d MiB free at %s, need %d: free some space", free>>20, dir, reserve>>20)
+// engineLog gives the engine's messages to the store's logger.
+type engineLog struct {
+	log   *slog.Logger
+	dir   string
+	start time.Time
+	next  atomic.Int64 // when to log a failure of background work again, in nanoseconds since start
 }
 
-// engineLog gives the engine's messages to the store's logger.
-type engineLog struct{ log *slog.Logger }
+// background logs a failure of background work. The engine tries again at once and may fail again and again.
+func (l *engineLog) background(err error) {
+	now, next := int64(time.Since(l.start)), l.next.Load()
+	if now >= next && l.next.CompareAndSwap(next, now+int64(10*time.Second)) {
+		l.log.Error("the store's background work fails and is retried", "dir", l.dir, "error", err.Error())
+	}
+}
 
-func (l engineLog) Infof(format string, args ...any) {
+// Infof implements [pebble.Logger].
+func (l *engineLog) Infof(format string, args ...any) {
 	if l.log.Enabled(context.Background(), slog.LevelDebug) {
 		l.log.Debug(fmt.Sprintf(format, args...))
 	}
 }
 
-func (l engineLog) Errorf(format string, args ...any) { l.log.Error(fmt.Sprintf(format, args...)) }
+// Errorf implements [pebble.Logger].
+func (l *engineLog) Errorf(format string, args ...any) { l.log.Error(fmt.Sprintf(format, args...)) }
 
-// Fatalf ends the process, as a power failure would: the engine can't go on, and what was acknowledged is on disk.
-func (l engineLog) Fatalf(format string, args ...any) {
-	message := "local: the store can't go on, nothing acknowledged is lost; mend the disk, then restart: " + fmt.Sprintf(format, args...)
+// Fatalf implements [pebble.Logger]. It ends the process, as a power failure would: the engine can't go on, and what was
+// acknowledged is on disk.
+func (l *engineLog) Fatalf(format string, args ...any) {
+	message := fmt.Sprintf("data folder %s: the store can't go on, nothing acknowledged is lost; mend the disk, then restart: %s", l.dir, fmt.Sprintf(format, args...))
 	l.log.Error(message)
-	panic(message)
+	panic(message) //nolint:forbidigo // the engine may not return from here, and only a restart recovers what is on disk
 }
