@@ -22,7 +22,7 @@ import (
 	"github.com/pop-platform/pop/plugins/driver"
 )
 
-var plainSchema = driver.Schema{Kinds: []driver.KindSchema{{Kind: "k", Indexes: []string{"i"}}}}
+var plainSchema = driver.Schema{Kinds: []driver.KindSchema{{Kind: "k", Indexes: []string{"i", "j"}}}}
 
 // openOn opens a store with plainSchema on a disk.
 func openOn(t *testing.T, disk vfs.FS, opts StoreOptions) *Store {

@@ -86,6 +86,29 @@ func TestStoreBehavesLikeTheModelWhileItsTablesAreWrittenAndMerged(t *testing.T)
 	drivertest.RunStoreModel(t, h)
 }
 
+func TestAnIndexEntryKeptThroughRewritesIsGoneOnceItIsTakenAway(t *testing.T) {
+	t.Parallel()
+	s := openOn(t, vfs.NewMem(), StoreOptions{})
+	defer s.Close(t.Context())
+	stays := driver.IndexEntry{Index: "i", Part: "p", Sort: "s"}
+	moves := func(sort string) driver.IndexEntry { return driver.IndexEntry{Index: "j", Part: "p", Sort: sort} }
+	for _, entries := range [][]driver.IndexEntry{{stays, moves("1")}, {stays, moves("2")}, {moves("3"), stays}, {}} {
+		rec := driver.Record{Key: plainKey("a"), Index: entries}
+		if _, err := s.Write(t.Context(), driver.WriteRequest{Groups: []driver.Group{{{Record: rec}}}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.db.Flush(); err != nil { // so that each state is in a table of its own
+			t.Fatal(err)
+		}
+	}
+	if err := s.db.Compact(t.Context(), []byte{0}, []byte{0xff}, false); err != nil {
+		t.Fatal(err)
+	}
+	if keys := rawKeys(t, s); len(keys) != 1 {
+		t.Errorf("the keys are %s", keys)
+	}
+}
+
 // rawKeys returns the keys in the engine, without the meta table.
 func rawKeys(t *testing.T, s *Store) []string {
 	t.Helper()
