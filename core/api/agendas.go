@@ -247,9 +247,13 @@ func (a *API) listProgress(ctx context.Context, in *AgendaListInput) (engine.Pag
 	if err != nil {
 		return engine.Page{}, err
 	}
-	return a.Engine.List(ctx, engine.Filter{
+	page, err := a.Engine.List(ctx, engine.Filter{
 		CustomerIDs: customerIDs, LinkID: in.LinkID, InsightID: in.InsightID, State: in.State, Outcome: in.Outcome,
 	}, cursor, in.Limit)
+	if err != nil && model.KindOf(err) == model.Invalid { // all else was checked
+		err = errCursor(in.Cursor)
+	}
+	return page, err
 }
 
 // customerIDs returns the ids, as they are written, of the customers that the caller acts for, only those equal to one if it is

@@ -16,9 +16,13 @@ type Paging struct {
 func (p Paging) position() (string, error) {
 	at, err := base64.RawURLEncoding.DecodeString(p.Cursor)
 	if err != nil {
-		return "", model.Errorf(model.Malformed, "the cursor %.40q is not the next of a page", p.Cursor)
+		return "", errCursor(p.Cursor)
 	}
 	return string(at), nil
+}
+
+func errCursor(cursor string) error {
+	return model.Errorf(model.Malformed, "the cursor %.40q is not the next of a page", cursor)
 }
 
 // cursorTo returns the cursor that points to a position, "" if there is none.

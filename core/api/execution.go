@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -151,8 +152,8 @@ func (a *API) report(ctx context.Context, reports []model.Report) (*reportOutput
 	mine := make([]model.Report, 0, len(reports))
 	indexes := make([]int, 0, len(reports)) // of mine in reports
 	for i, r := range reports {
-		if checkSession(ctx, r.SessionID) != nil {
-			results[i] = model.ReportResult{AgendaID: r.AgendaID, Err: errNoSession(r.SessionID)}
+		if refused := checkReport(ctx, &r); refused != nil {
+			results[i] = model.ReportResult{AgendaID: r.AgendaID, Err: refused}
 			continue
 		}
 		mine, indexes = append(mine, r), append(indexes, i)
@@ -165,4 +166,36 @@ func (a *API) report(ctx context.Context, reports []model.Report) (*reportOutput
 		results[indexes[n]] = result
 	}
 	return &reportOutput{wire.ReportResults{Items: results}}, nil
+}
+
+// checkReport returns why a report cannot be taken in, nil if it can. What it says is stored as it is.
+func checkReport(ctx context.Context, r *model.Report) *model.Error {
+	if checkSession(ctx, r.SessionID) != nil {
+		return errNoSession(r.SessionID)
+	}
+	issues := checkStatus(nil, "", &r.Status)
+	for i := range r.Operations {
+		issues = checkStatus(issues, fmt.Sprintf("operationProgress[%d].", i), &r.Operations[i].Status)
+	}
+	if len(issues) > 0 {
+		return &model.Error{Kind: model.Invalid, Detail: "the report is not valid", Issues: issues}
+	}
+	return nil
+}
+
+func checkStatus(issues []model.Issue, path string, s *model.Status) []model.Issue {
+	switch s.State {
+	case model.Waiting, model.Queued, model.Executing, model.Complete:
+	default:
+		issues = append(issues, model.Issue{Path: path + "processingState", Message: fmt.Sprintf("%.40q is none of WAITING, QUEUED, EXECUTING, COMPLETE", s.State)})
+	}
+	switch s.Outcome {
+	case "", model.Succeeded, model.Failed, model.Cancelled:
+	default:
+		issues = append(issues, model.Issue{Path: path + "outcome", Message: fmt.Sprintf("%.40q is none of succeeded, failed, cancelled", s.Outcome)})
+	}
+	if s.PercentComplete < 0 || s.PercentComplete > 100 {
+		issues = append(issues, model.Issue{Path: path + "percentComplete", Message: fmt.Sprintf("%v is not within 0 and 100", s.PercentComplete)})
+	}
+	return issues
 }
