@@ -36,9 +36,6 @@ func (e *Engine) Pull(ctx context.Context, req model.PullRequest) ([]model.Assig
 		wait := max(0, deadline.Sub(e.Now()))
 		deliveries, err := e.queue.Receive(ctx, queueName, max(1, req.Max), wait, hintLease)
 		if err != nil {
-			if ctx.Err() != nil {
-				return nil, nil // the puller has gone
-			}
 			return nil, fmt.Errorf("pull from queue %q: %w", queueName, err)
 		}
 		assignments, err := e.claim(ctx, queueName, req, deliveries)

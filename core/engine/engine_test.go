@@ -360,6 +360,7 @@ func TestAnAgendaHandedBackCostsNoAttempt(t *testing.T) {
 }
 
 func TestTheAgendasOfALostSessionAreReclaimed(t *testing.T) {
+	t.Parallel()
 	t.Run("when it expires, within a lease and a sweep", func(t *testing.T) {
 		inWorld(t, func(t *testing.T, w *world) {
 			id := w.submit("a")
@@ -458,6 +459,7 @@ func TestAClaimThatTheExecutorNeverHeardOfIsReclaimed(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	t.Run("ends an agenda that waits in its queue", func(t *testing.T) {
 		inWorld(t, func(t *testing.T, w *world) {
 			id := w.submit("a")

@@ -31,7 +31,9 @@ func (e *Engine) readAgenda(ctx context.Context, r *run) (model.Agenda, error) {
 	if rec == nil {
 		return model.Agenda{}, notFound(r.ID) // deleted in between
 	}
-	return decodeAgenda(rec)
+	a, err := decodeAgenda(rec)
+	a.AddedTime, a.UpdatedTime = r.AddedTime, r.AddedTime // submitting again may have written the body again
+	return a, err
 }
 
 // Progress returns the progress of an agenda with that of all its operations, and its version.

@@ -63,8 +63,7 @@ func (e *Engine) tryReports(ctx context.Context, reports []model.Report, results
 			continue
 		}
 		next, changed, err := before.report(e.Now().UTC(), reports[i])
-		var refused *model.Error
-		if errors.As(err, &refused) {
+		if refused, ok := errors.AsType[*model.Error](err); ok {
 			results[i].Err = refused
 			continue
 		}

@@ -60,7 +60,7 @@ func (r *run) claim(now time.Time, dispatchSeq int64, session string) (*run, err
 
 // report takes in what the executor says. The second result says whether anything changed: a repeated final report does not.
 func (r *run) report(now time.Time, rep model.Report) (*run, bool, error) {
-	if rep.Fence == r.Final && rep.Fence == r.Fence && r.State != model.Executing {
+	if repeated := rep.Fence == r.Final && r.Final == r.Fence; repeated && r.State != model.Executing {
 		return r, false, nil
 	}
 	if r.State != model.Executing || rep.Fence != r.Fence || rep.SessionID != r.SessionID {
@@ -93,7 +93,8 @@ func (r *run) report(now time.Time, rep model.Report) (*run, bool, error) {
 		}
 	default:
 		return nil, false, &model.Error{Kind: model.Invalid, Detail: "report of agenda " + r.ID, Issues: []model.Issue{
-			{Path: "processingState", Message: "must be EXECUTING, WAITING or COMPLETE"}}}
+			{Path: "processingState", Message: "must be EXECUTING, WAITING or COMPLETE"},
+		}}
 	}
 	return next, true, nil
 }

@@ -78,7 +78,7 @@ func (e *Engine) OpenSession(ctx context.Context, name string) (model.Session, e
 		return model.Session{}, fmt.Errorf("open session %q: %w", name, err)
 	}
 	s := sessionRecord{ID: name + sessionSeparator + rand.Text()[:10], ExpiresAt: e.Now().Add(e.Lease).UTC()}
-	if _, err := e.writeSession(ctx, s, driver.Always, ""); err != nil {
+	if err := e.writeSession(ctx, s, driver.Always, ""); err != nil {
 		return model.Session{}, err
 	}
 	if old != nil {
@@ -100,7 +100,7 @@ func (e *Engine) Heartbeat(ctx context.Context, id string) (model.Session, error
 		}
 		revoked := s.Revoked
 		s.Revoked, s.ExpiresAt = nil, e.Now().Add(e.Lease).UTC()
-		if _, err := e.writeSession(ctx, s, driver.IfVersion, version); driver.IsConflict(err) {
+		if err := e.writeSession(ctx, s, driver.IfVersion, version); driver.IsConflict(err) {
 			continue
 		} else if err != nil {
 			return model.Session{}, err
@@ -141,7 +141,7 @@ func (e *Engine) revoke(ctx context.Context, sessionID string, lease model.Lease
 			return
 		}
 		s.Revoked = append(s.Revoked, lease)
-		if _, err = e.writeSession(ctx, s, driver.IfVersion, version); !driver.IsConflict(err) {
+		if err = e.writeSession(ctx, s, driver.IfVersion, version); !driver.IsConflict(err) {
 			return
 		}
 	}
@@ -193,20 +193,20 @@ func decodeSession(rec *driver.Record) (sessionRecord, error) {
 	return s, nil
 }
 
-func (e *Engine) writeSession(ctx context.Context, s sessionRecord, cond driver.Cond, version driver.Version) (driver.Version, error) {
+func (e *Engine) writeSession(ctx context.Context, s sessionRecord, cond driver.Cond, version driver.Version) error {
 	body, err := json.Marshal(s)
 	if err != nil {
-		return "", fmt.Errorf("encode session %q: %w", s.ID, err)
+		return fmt.Errorf("encode session %q: %w", s.ID, err)
 	}
-	versions, err := e.store.WriteOne(ctx, driver.Op{
+	_, err = e.store.WriteOne(ctx, driver.Op{
 		Type: driver.Put, Cond: cond, Version: version,
 		Record: driver.Record{Key: sessionKey(sessionName(s.ID)), Body: body, ExpireAt: s.ExpiresAt.Add(sessionGarbage)},
 	})
 	if err != nil {
-		return "", fmt.Errorf("write session %q: %w", s.ID, err)
+		return fmt.Errorf("write session %q: %w", s.ID, err)
 	}
 	e.sessions.set(s.ID, s.ExpiresAt)
-	return versions[0], nil
+	return nil
 }
 
 // sessionEnded makes every insight look for the agendas of a session at once.

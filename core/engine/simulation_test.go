@@ -117,7 +117,7 @@ func (s *simulation) fault(c memdriver.Call) memdriver.Fault {
 
 func simulate(t *testing.T, seed uint64, options memdriver.StoreOptions) {
 	s := &simulation{
-		random:  rand.New(rand.NewPCG(seed, 0)), //nolint:gosec // a history must be the same for the same seed
+		random:  rand.New(rand.NewPCG(seed, 0)),
 		started: map[model.Lease]int{}, accepted: map[string]bool{}, over: make(chan struct{}),
 	}
 	s.world = &world{TB: t, base: memdriver.NewStore(options), faults: s.fault}

@@ -133,7 +133,8 @@ func newRun(a *model.Agenda, bodySort string, now time.Time) *run {
 func validateIdempotencyKey(key string) error {
 	if len(key) > maxIdempotencyKey || strings.ContainsFunc(key, func(r rune) bool { return r < ' ' }) {
 		return &model.Error{Kind: model.Invalid, Detail: "the idempotency key is not valid", Issues: []model.Issue{
-			{Path: "Idempotency-Key", Message: fmt.Sprintf("must be at most %d bytes without control characters", maxIdempotencyKey)}}}
+			{Path: "Idempotency-Key", Message: fmt.Sprintf("must be at most %d bytes without control characters", maxIdempotencyKey)},
+		}}
 	}
 	return nil
 }
@@ -152,7 +153,8 @@ func fingerprint(agenda model.Agenda) (string, error) {
 func (e *Engine) bind(ctx context.Context, agenda *model.Agenda) (*model.Insight, error) {
 	invalid := func(path, format string, args ...any) error {
 		return &model.Error{Kind: model.Invalid, Detail: "the agenda cannot be accepted", Issues: []model.Issue{
-			{Path: path, Message: fmt.Sprintf(format, args...)}}}
+			{Path: path, Message: fmt.Sprintf(format, args...)},
+		}}
 	}
 	customer, err := e.catalog.Customers.Get(ctx, agenda.CustomerID)
 	if model.KindOf(err) == model.NotFound {

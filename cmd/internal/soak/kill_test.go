@@ -66,7 +66,7 @@ func TestKillingTheServerAtAnyMomentLosesAndDoublesNothing(t *testing.T) {
 		submitters.Go(func() { s.submitUntil(submitting, i) })
 	}
 	for range *kills {
-		<-time.After(time.Duration(rand.IntN(300)) * time.Millisecond) //nolint:gosec // any moment will do
+		<-time.After(time.Duration(rand.IntN(300)) * time.Millisecond)
 		s.kill()
 		s.start()
 	}
@@ -102,7 +102,7 @@ func newSoak(t *testing.T) *soak {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	var err error
-	s.log, err = os.Create(filepath.Join(dir, "server.log")) //nolint:gosec // a file of the test's own
+	s.log, err = os.Create(filepath.Join(dir, "server.log"))
 	s.must(err)
 	s.client, err = client.New("http://"+s.addr, client.Options{})
 	s.must(err)
@@ -144,7 +144,7 @@ func (s *soak) write(name, content string) string {
 // run runs a client command.
 func (s *soak) run(args ...string) {
 	s.Helper()
-	cmd := exec.CommandContext(s.Context(), s.binary, append([]string{"--server", "http://" + s.addr}, args...)...) //nolint:gosec // our own binary
+	cmd := exec.CommandContext(s.Context(), s.binary, append([]string{"--server", "http://" + s.addr}, args...)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		s.Fatalf("pop %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
@@ -153,7 +153,7 @@ func (s *soak) run(args ...string) {
 // start starts the server and waits until it answers.
 func (s *soak) start() {
 	s.Helper()
-	s.server = exec.CommandContext(context.WithoutCancel(s.Context()), s.binary, "dev", "--no-samples", "--addr", s.addr, //nolint:gosec // our own binary
+	s.server = exec.CommandContext(context.WithoutCancel(s.Context()), s.binary, "dev", "--no-samples", "--addr", s.addr,
 		"--data", filepath.Join(s.dir, "data"), "--handlers", filepath.Join(s.dir, "handlers.yaml"))
 	s.server.Stdout, s.server.Stderr = s.log, s.log
 	s.must(s.server.Start())
