@@ -36,6 +36,9 @@ func (e *Engine) Pull(ctx context.Context, req model.PullRequest) ([]model.Assig
 		wait := max(0, deadline.Sub(e.Now()))
 		deliveries, err := e.queue.Receive(ctx, queueName, max(1, req.Max), wait, hintLease)
 		if err != nil {
+			if ctx.Err() != nil {
+				return nil, nil //nolint:nilerr // the puller has gone or the server is about to stop: there is nothing for it
+			}
 			return nil, fmt.Errorf("pull from queue %q: %w", queueName, err)
 		}
 		assignments, err := e.claim(ctx, queueName, req, deliveries)
