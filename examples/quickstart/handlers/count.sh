@@ -11,6 +11,6 @@ n=0
 for word; do
 	n=$((n + 1))
 	echo "{\"percent\": $((100 * n / total)), \"message\": \"word $n of $total: $word\"}" >>"$POP_PROGRESS_FILE"
-	sleep 0.4
+	sleep 0.6
 done
 echo "{\"words\": $n}" >"$POP_RESULT_FILE"

@@ -28,7 +28,7 @@ type Step struct {
 
 // Plan compares objects with those of the server. It changes nothing.
 func Plan(ctx context.Context, c *client.Client, manifests []Manifest) ([]Step, []Problem, error) {
-	pools := map[string]bool{}
+	pools := map[string]bool{} // whether they are there
 	for _, m := range manifests {
 		if m.Kind == objects.ResourcePool {
 			pools[m.ID] = true
@@ -37,14 +37,15 @@ func Plan(ctx context.Context, c *client.Client, manifests []Manifest) ([]Step, 
 	steps := make([]Step, 0, len(manifests))
 	var problems []Problem
 	for _, m := range manifests {
-		if m.Pool != "" && !pools[m.Pool] {
+		if _, known := pools[m.Pool]; !known && m.Pool != "" {
 			_, _, err := objects.ResourcePool.Get(ctx, c, m.Pool)
-			if model.KindOf(err) == model.NotFound {
-				problems = append(problems, m.problem("resourcePoolId", "there is no resource pool %q, neither here nor on the server", m.Pool))
-			} else if err != nil {
+			if err != nil && model.KindOf(err) != model.NotFound {
 				return nil, nil, err
 			}
-			pools[m.Pool] = true
+			pools[m.Pool] = err == nil
+		}
+		if m.Pool != "" && !pools[m.Pool] {
+			problems = append(problems, m.problem("resourcePoolId", "there is no resource pool %q, neither here nor on the server", m.Pool))
 		}
 		step := Step{Manifest: m, Change: Created}
 		stored, etag, err := m.Kind.Get(ctx, c, m.ID)

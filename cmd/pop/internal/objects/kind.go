@@ -67,7 +67,8 @@ func (k *kind[T]) object(v T) Object {
 func (k *kind[T]) Decode(doc map[string]any) (Object, []model.Issue) {
 	var v T
 	if issues := decode(doc, &v); len(issues) > 0 {
-		return Object{Kind: k}, issues
+		id, _ := doc["id"].(string) // so that what refers to the object does not seem to be wrong as well
+		return Object{Kind: k, ID: id}, issues
 	}
 	v = k.complete(v)
 	issues := k.validate(&v)

@@ -25,12 +25,12 @@ type View struct {
 // run or have failed are kept, and the last line counts the others.
 func (v View) Frame() []string {
 	p := v.Progress
-	title := "agenda " + p.AgendaID
-	if p.Title != "" {
-		title = words("  ", output.Clean(p.Title), title)
+	title, id := output.Clean(p.Title), "agenda "+p.AgendaID
+	if title == "" {
+		title, id = id, ""
 	}
 	lines := []string{v.line("", p.Status, words("  ", title, words(", ", State(p.Status), "insight "+output.Clean(p.AgendaInsight.InsightID), attempt(p)),
-		fmt.Sprintf("%.0f%%", p.PercentComplete), took(p.StartedTime, p.CompletedTime, v.Now), news(p)))}
+		fmt.Sprintf("%.0f%%", p.PercentComplete), took(p.StartedTime, p.CompletedTime, v.Now), news(p), id))}
 
 	shown := v.choose(len(p.Operations))
 	hidden := len(p.Operations) - len(shown)

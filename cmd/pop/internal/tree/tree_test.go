@@ -37,7 +37,7 @@ func TestATreeShowsStatesBarsDurationsAndWhatIsWaitedFor(t *testing.T) {
 	agenda, p := example()
 	got := View{Agenda: agenda, Progress: p, Now: at(4)}.Frame()
 	want := []string{
-		"● Words  agenda id-1  executing, insight text, attempt 2 of 3  47%  4.0s",
+		"● Words  executing, insight text, attempt 2 of 3  47%  4.0s  agenda id-1",
 		"├─ ✔ count  1.5s",
 		"├─ ● upper  ██████░░░░░░  50%  2.0s  attempt 2  half way[2J",
 		"└─ ○ join   after upper",

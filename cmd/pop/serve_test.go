@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/pop-platform/pop/core/model"
+)
+
+func hash(token string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(token))) }
+
+// background starts a command that runs until it is told to stop.
+func (x *terminal) background(args ...string) *daemon {
+	x.t.Helper()
+	d := &daemon{t: x.t, log: &syncBuffer{}, ended: make(chan struct{})}
+	d.cmd = x.command(context.Background(), args...)
+	d.cmd.Stderr = d.log
+	if err := d.cmd.Start(); err != nil {
+		x.t.Fatal(err)
+	}
+	go func() {
+		_ = d.cmd.Wait()
+		close(d.ended)
+	}()
+	x.t.Cleanup(d.kill)
+	return d
+}
+
+// freeAddr returns an address that nothing listens on.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+func TestAServerAndAPullerApartRunAgendasOfThoseWhoHaveATokenForIt(t *testing.T) {
+	t.Parallel()
+	x := newTerminal(t)
+	tokens := x.write("tokens.yaml", fmt.Sprintf(`tokens:
+- {token: %q, subject: admin, global: true, roles: [read, submit, operate, pull]}
+- {token: %q, subject: alice, customers: [acme], roles: [read, submit]}
+- {token: %q, subject: bob, customers: [globex], roles: [read, submit]}
+- {token: %q, subject: worker, global: true, roles: [pull]}
+`, hash("admin-token"), hash("alice-token"), hash("bob-token"), hash("worker-token")))
+	addr := freeAddr(t)
+	env := x.env
+	as := func(token string) *terminal {
+		return &terminal{t: t, dir: x.dir, env: append(append([]string{}, env...), "POP_SERVER=http://"+addr, "POP_TOKEN="+token)}
+	}
+	admin, alice, bob, worker, nobody := as("admin-token"), as("alice-token"), as("bob-token"), as("worker-token"), as("")
+
+	// Flags of serve come from the environment as well.
+	server := &terminal{t: t, dir: x.dir, env: append(append([]string{}, env...), "POP_ADDR="+addr, "POP_DATA=srv", "POP_TOKENS="+tokens)}
+	serving := server.background("serve")
+	c := admin.client()
+	eventually(t, "the server is ready", func() bool { return c.Ready(t.Context()) == nil })
+
+	contains(t, nobody.fail(1, "agenda", "list"), "--token", "POP_TOKEN")
+	contains(t, as("wrong").fail(1, "agenda", "list"), "token")
+	contains(t, alice.fail(1, "apply", "-f", quickstart+"/objects"), "operate")
+	admin.do("apply", "-f", quickstart+"/objects")
+
+	puller := worker.background("pull", "--insight", "text", "--insight", "urgent", "--handlers", quickstart+"/handlers.yaml",
+		"--session", "w1", "--work", x.dir+"/work", "--slots", "4")
+	contains(t, alice.do("agenda", "submit", "--template", "words", "--customer", "acme", "--link", "l", "--watch"), "succeeded in")
+	contains(t, alice.fail(1, "agenda", "submit", "--template", "words", "--customer", "globex"), "globex")
+	contains(t, bob.fail(1, "link", "l"), `"l"`) // invisible equals absent
+
+	// A killed puller's agenda is run again by the next one of the same name.
+	handlers, objects := x.gatedSetup()
+	admin.do("apply", "-f", objects)
+	puller.stop()
+	contains(t, puller.log.String(), "session opened")
+	pull := func() *daemon {
+		return worker.background("pull", "--insight", "gates", "--handlers", handlers, "--session", "w2", "--work", x.dir+"/work2")
+	}
+	puller = pull()
+	id := alice.submit(gatedAgenda)
+	eventually(t, "it runs", func() bool { return len(x.starts()) == 1 })
+	puller.kill()
+	pull()
+	eventually(t, "it runs again", func() bool { return len(x.starts()) == 2 })
+	x.write("go", "")
+	if p := alice.await(id, model.Complete); p.Outcome != model.Succeeded {
+		t.Errorf("got %s: %s", p.Outcome, p.Message)
+	}
+
+	serving.signal(syscall.SIGTERM)
+	serving.wait()
+	if status := serving.cmd.ProcessState.ExitCode(); status != 0 {
+		t.Errorf("the server exits with %d\n%s", status, serving.log)
+	}
+	for _, secret := range []string{"admin-token", "alice-token", "worker-token"} {
+		if strings.Contains(serving.log.String()+puller.log.String(), secret) {
+			t.Errorf("the token %s is in a log", secret)
+		}
+	}
+}
+
+// quickstart is the folder of the quickstart's files.
+var quickstart = func() string {
+	dir, err := filepath.Abs("../../examples/quickstart")
+	if err != nil {
+		panic(err)
+	}
+	return dir
+}()
