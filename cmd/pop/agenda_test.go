@@ -103,13 +103,11 @@ func TestWhatIsWrongWithAnAgendaIsToldWithItsPlace(t *testing.T) {
 		"an unknown customer": {"customerId: stranger\noperations: [{name: a, type: text.count}]", []string{"customerId", "stranger"}},
 		"two at once":         {"customerId: acme\nmaximumAttempts: 99\noperations: [{name: a}]", []string{"maximumAttempts", "operations[0].type"}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			r := x.run(c.agenda, "agenda", "submit", "-")
-			if r.status != 1 || r.stdout != "" {
-				t.Errorf("exit status %d, printed %q", r.status, r.stdout)
-			}
-			contains(t, r.stderr, c.want...)
-		})
+		r := x.run(c.agenda, "agenda", "submit", "-")
+		if r.status != 1 || r.stdout != "" {
+			t.Errorf("%s: exit status %d, printed %q", name, r.status, r.stdout)
+		}
+		contains(t, r.stderr, c.want...)
 	}
 	if out := x.do("agenda", "list", "-o", "json"); out != "[]\n" {
 		t.Errorf("something was accepted: %s", out)

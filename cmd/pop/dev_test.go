@@ -3,12 +3,15 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/pop-platform/pop/core/engine"
 	"github.com/pop-platform/pop/core/model"
 )
 
@@ -83,13 +86,26 @@ func TestDevGoesOnAfterItWasKilled(t *testing.T) {
 		op, err := c.OperationProgress(t.Context(), model.OperationProgressID(id, "first"))
 		return err == nil && op.Outcome == model.Succeeded
 	})
+	watching := x.command(t.Context(), "agenda", "watch", id)
+	if err := watching.Start(); err != nil {
+		t.Fatal(err)
+	}
+	addr := strings.TrimPrefix(d.url, "http://")
 	d.kill()
-	d = x.dev("--handlers", handlers)
+	killed := time.Now()
+	d = x.dev("--handlers", handlers, "--addr", addr)
 	eventually(t, "the second operation runs again", func() bool { return len(x.starts()) == 2 })
+	// A heartbeat has been sent in the last third of the lease.
+	if took := time.Since(killed); took > engine.DefaultLease*2/3 {
+		t.Errorf("it took %s: the lease of the killed process was waited for", took)
+	}
 	x.write("go", "")
 	p := x.await(id, model.Complete)
 	if p.Outcome != model.Succeeded || p.AttemptsCompleted != 2 {
 		t.Errorf("got %s after %d attempts: %s", p.Outcome, p.AttemptsCompleted, p.Message)
+	}
+	if err := watching.Wait(); err != nil {
+		t.Errorf("who watched all the while was told: %v", err)
 	}
 	if got, want := x.starts(), []string{"1 second", "2 second"}; strings.Join(got, ",") != strings.Join(want, ",") {
 		t.Errorf("fences and operations that were started: %v, want %v", got, want)
@@ -233,5 +249,26 @@ func TestWithoutSamplesThereIsNothing(t *testing.T) {
 	}
 	if !x.exists(".pop/handlers.yaml") {
 		t.Error("there is no file to name handlers in")
+	}
+}
+
+func TestAPageOfTheWebCannotReachDevByANameOfItsOwn(t *testing.T) {
+	t.Parallel()
+	x := newTerminal(t)
+	d := x.dev()
+	for host, want := range map[string]int{"localhost:8080": http.StatusOK, "[::1]": http.StatusOK, "evil.example:8080": http.StatusForbidden, "127.0.0.1.evil.example": http.StatusForbidden} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, d.url+"/v1/insights", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("a request to %s is answered with %s", host, resp.Status)
+		}
 	}
 }

@@ -3,7 +3,6 @@ package quickstart_test
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -196,7 +195,7 @@ func newShell(t *testing.T, dir string, env []string) *shell {
 		t.Fatal(err)
 	}
 	s.statuses = bufio.NewReader(read)
-	cmd := exec.CommandContext(context.Background(), "/bin/sh")
+	cmd := exec.Command("/bin/sh")
 	cmd.Dir, cmd.Env = dir, env
 	cmd.Stdout, cmd.Stderr = s, s
 	cmd.ExtraFiles = []*os.File{write}

@@ -71,7 +71,7 @@ func (a *app) dev(ctx context.Context, log *slog.Logger, o devOptions) (err erro
 		return err
 	}
 	defer func() { _ = listener.Close() }() // serving closes it as well
-	a.sayWhere(listener.Addr(), o)
+	a.sayWhere(listener.Addr())
 
 	launcher, handlers, err := o.prepare(ctx, server, log)
 	if err != nil {
@@ -123,7 +123,7 @@ func (o *devOptions) prepare(ctx context.Context, server *node.Server, log *slog
 	return launcher, handlers, err
 }
 
-func (a *app) sayWhere(addr net.Addr, o devOptions) {
+func (a *app) sayWhere(addr net.Addr) {
 	who := "only this machine can reach it"
 	if !node.IsLoopback(addr.String()) {
 		who = "WHOEVER CAN REACH IT may do everything and run programs here"
@@ -158,8 +158,8 @@ Reference of the API: http://%[2]s/v1/docs
 }
 
 // closing closes something at the end of a function whose error is *err.
-func closing(err *error, close func() error) {
-	if closed := close(); *err == nil {
-		*err = closed
+func closing(err *error, end func() error) {
+	if ended := end(); *err == nil {
+		*err = ended
 	}
 }

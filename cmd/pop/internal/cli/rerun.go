@@ -27,6 +27,9 @@ By default it goes on at the point of failure: operations that have succeeded ke
 			if chosen > 1 {
 				return usagef("--continue, --operation and --all exclude each other")
 			}
+			if rerun.SkipExecution && watch {
+				return usagef("with --skip-execution there is nothing to --watch")
+			}
 			c, err := a.client()
 			if err != nil {
 				return err
@@ -48,7 +51,11 @@ By default it goes on at the point of failure: operations that have succeeded ke
 			if watch {
 				return a.watch(cmd.Context(), c, args[0])
 			}
-			return a.printer().Print(progress, output.Rows{Cells: [][]string{{"agenda " + args[0] + " runs again"}}})
+			what := "runs again"
+			if rerun.SkipExecution {
+				what = "is reset"
+			}
+			return a.printer().Print(progress, output.Rows{Cells: [][]string{{"agenda " + args[0] + " " + what}}})
 		},
 	}
 	flags := cmd.Flags()

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"strings"
 	"time"
@@ -41,7 +43,7 @@ func (a *app) watch(ctx context.Context, c *client.Client, id string) error {
 	if err != nil {
 		return err
 	}
-	outcome := model.Outcome("")
+	var outcome model.Outcome
 	if screen, ok := a.Stdout.(*os.File); ok && a.format == output.Table && term.IsTerminal(int(screen.Fd())) {
 		outcome, err = a.watchOnTerminal(ctx, c, &agenda, screen)
 	} else {
@@ -58,9 +60,46 @@ func (a *app) watch(ctx context.Context, c *client.Client, id string) error {
 	return status(exitFailed)
 }
 
+const (
+	// away is how long the server may be away while an agenda is watched.
+	away = time.Minute
+	// askAgain is how long to wait before it is asked again.
+	askAgain = 500 * time.Millisecond
+)
+
+// follow iterates over the progress of an agenda until it has ended. The server may be restarted in the meantime.
+func follow(ctx context.Context, c *client.Client, id string) iter.Seq2[model.AgendaProgress, error] {
+	return func(yield func(model.AgendaProgress, error) bool) {
+		var lost time.Time // when the server went away; zero if it is there
+		for {
+			for progress, err := range c.Watch(ctx, id) {
+				if errors.Is(err, client.ErrUnreachable) && (lost.IsZero() || time.Since(lost) < away) {
+					if lost.IsZero() {
+						lost = time.Now()
+					}
+					break
+				}
+				lost = time.Time{}
+				if !yield(progress, err) {
+					return
+				}
+			}
+			if lost.IsZero() {
+				return
+			}
+			select {
+			case <-time.After(askAgain):
+			case <-ctx.Done():
+				yield(model.AgendaProgress{}, ctx.Err())
+				return
+			}
+		}
+	}
+}
+
 func (a *app) watchInPipe(ctx context.Context, c *client.Client, id string) (model.Outcome, error) {
 	var before *model.AgendaProgress
-	for progress, err := range c.Watch(ctx, id) {
+	for progress, err := range follow(ctx, c, id) {
 		if err != nil {
 			return "", err
 		}
@@ -99,7 +138,7 @@ func (a *app) watchOnTerminal(ctx context.Context, c *client.Client, agenda *mod
 	failed := make(chan error, 1)
 	go func() {
 		defer close(changes)
-		for progress, err := range c.Watch(ctx, agenda.ID) {
+		for progress, err := range follow(ctx, c, agenda.ID) {
 			if err != nil {
 				failed <- err
 				return

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/url"
 	"path/filepath"
 
 	"github.com/pop-platform/pop/core/api"
@@ -33,6 +35,7 @@ type Server struct {
 	api     *api.API
 	store   *store.Store
 	queue   *queue.Queue
+	open    bool // to everyone who can reach it
 }
 
 // StoreDir returns where in a data folder the store is.
@@ -40,7 +43,7 @@ func StoreDir(data string) string { return filepath.Join(data, "store") }
 
 // Open opens the data folder. Nothing is scheduled or served yet.
 func Open(ctx context.Context, cfg Config) (*Server, error) {
-	s := &Server{}
+	s := &Server{open: cfg.Tokens == ""}
 	authorizer, err := openAuthorizer(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -74,7 +77,25 @@ func openAuthorizer(ctx context.Context, cfg Config) (*authz.Authorizer, error) 
 }
 
 // Serve serves the API until ctx is done and requests in flight have ended.
-func (s *Server) Serve(ctx context.Context, l net.Listener) error { return s.api.Serve(ctx, l, s.api) }
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	var handler http.Handler = s.api
+	if s.open && IsLoopback(l.Addr().String()) {
+		handler = forThisMachine(handler)
+	}
+	return s.api.Serve(ctx, l, handler)
+}
+
+// forThisMachine refuses requests that were not sent to this machine by one of its own names. A page of the web can have a
+// browser here send requests to a name of its own that it has made to stand for this machine.
+func forThisMachine(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if host := (&url.URL{Host: r.Host}).Hostname(); !isLoopbackHost(host) {
+			http.Error(w, fmt.Sprintf("this server is for this machine only, and it is not called %q; use localhost", host), http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
 
 // Close ends scheduling and closes the data folder.
 func (s *Server) Close() error {
@@ -95,9 +116,10 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 // IsLoopback reports whether only this machine can reach an address to listen on.
 func IsLoopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false
-	}
+	return err == nil && isLoopbackHost(host)
+}
+
+func isLoopbackHost(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

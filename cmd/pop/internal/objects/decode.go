@@ -156,8 +156,7 @@ func (c *checker) object(path string, v any, t reflect.Type) {
 // fields returns the types of a struct's fields by their JSON names, those of embedded structs included.
 func fields(t reflect.Type) map[string]reflect.Type {
 	known := map[string]reflect.Type{}
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case f.Anonymous && name == "":

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"unicode"
@@ -33,13 +34,11 @@ func (f *Format) Type() string { return strings.Join(Formats(), "|") }
 
 // Set takes the name of a format.
 func (f *Format) Set(name string) error {
-	for _, known := range Formats() {
-		if name == known {
-			*f = Format(name)
-			return nil
-		}
+	if !slices.Contains(Formats(), name) {
+		return fmt.Errorf("must be one of %s", strings.Join(Formats(), ", "))
 	}
-	return fmt.Errorf("must be one of %s", strings.Join(Formats(), ", "))
+	*f = Format(name)
+	return nil
 }
 
 // Rows is what people get to see of a value.

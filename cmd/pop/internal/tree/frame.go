@@ -96,10 +96,10 @@ func (v View) operation(i, nameWidth int) string {
 	name := []rune(output.Clean(op.Operation))
 	text := string(name[:min(len(name), nameWidth)]) + strings.Repeat(" ", max(nameWidth-len(name), 0))
 	parts := []string{text}
-	switch {
-	case op.State == model.Waiting:
+	switch op.State {
+	case model.Waiting:
 		parts = append(parts, v.waitsFor(i))
-	case op.State == model.Executing:
+	case model.Executing:
 		parts = append(parts, bar(op.PercentComplete), Took(op, v.Now))
 	default:
 		parts = append(parts, Took(op, v.Now))

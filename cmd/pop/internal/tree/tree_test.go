@@ -17,7 +17,8 @@ func at(seconds float64) time.Time { return start.Add(time.Duration(seconds * fl
 
 func example() (*model.Agenda, *model.AgendaProgress) {
 	agenda := &model.Agenda{Operations: []model.Operation{
-		{Name: "count", Type: "t"}, {Name: "upper", Type: "t"},
+		{Name: "count", Type: "t"},
+		{Name: "upper", Type: "t"},
 		{Name: "join", Type: "t", Payload: json.RawMessage(`["@<count.out>", "@<upper.out>"]`)},
 	}}
 	p := &model.AgendaProgress{AgendaID: "id-1", AttemptsCompleted: 1, MaximumAttempts: 3}
