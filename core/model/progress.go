@@ -78,3 +78,6 @@ const StatusNonRetryable = "non-retryable"
 
 // OperationProgressID returns the id of an operation's progress.
 func OperationProgressID(agendaID, operation string) string { return agendaID + "-" + operation }
+
+// StatusExecutorLost is the status code of a diagnostic event about an executor whose session ended while it ran the agenda.
+const StatusExecutorLost = "executor-lost"
