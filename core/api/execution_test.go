@@ -19,12 +19,13 @@ func TestSessionsOfDifferentCallersAreApart(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, serverOptions{})
 	s.configure()
-	ctx, mine, other := t.Context(), s.client(acme), s.client(globex)
+	ctx, mine := t.Context(), s.client(acme)
 	session, err := mine.OpenSession(ctx, "puller")
 	if err != nil || session.Name != "puller" {
 		t.Fatalf("%+v %v", session, err)
 	}
-	must(t)(other.OpenSession(ctx, "puller")) // does not end the other one
+	must(t)(s.client(globex).OpenSession(ctx, "puller")) // does not end the other one
+	must(t)(s.client(namesake).OpenSession(ctx, "admin/puller"))
 	if beat, err := mine.Heartbeat(ctx, session.ID); err != nil || beat.Name != "puller" {
 		t.Errorf("after another caller opened one of the same name: %+v %v", beat, err)
 	}
@@ -35,17 +36,24 @@ func TestSessionsOfDifferentCallersAreApart(t *testing.T) {
 		t.Fatalf("%v %v", pulled, err)
 	}
 	report := model.Report{Lease: pulled[0].Lease, SessionID: session.ID, Status: model.Status{State: model.Complete, Outcome: model.Succeeded}}
-	if _, err := other.Heartbeat(ctx, session.ID); model.KindOf(err) != model.Fenced {
-		t.Errorf("heartbeat by another caller: %v", err)
-	}
-	if err := other.CloseSession(ctx, session.ID); model.KindOf(err) != model.Fenced {
-		t.Errorf("close by another caller: %v", err)
-	}
-	if _, err := other.Pull(ctx, model.PullRequest{InsightID: "globex-insight", SessionID: session.ID}); model.KindOf(err) != model.Fenced {
-		t.Errorf("pull by another caller: %v", err)
-	}
-	if results, err := other.Report(ctx, []model.Report{report}); err != nil || results[0].Err == nil || results[0].Err.Kind != model.Fenced {
-		t.Errorf("report by another caller: %v %v", results, err)
+	for _, token := range []string{globex, namesake, root} {
+		other := s.client(token)
+		if _, err := other.Heartbeat(ctx, session.ID); model.KindOf(err) != model.Fenced {
+			t.Errorf("heartbeat by %s: %v", token, err)
+		}
+		if err := other.CloseSession(ctx, session.ID); model.KindOf(err) != model.Fenced {
+			t.Errorf("close by %s: %v", token, err)
+		}
+		pull := model.PullRequest{InsightID: "Acme-insight", SessionID: session.ID}
+		if token == globex {
+			pull.InsightID = "globex-insight"
+		}
+		if _, err := other.Pull(ctx, pull); model.KindOf(err) != model.Fenced {
+			t.Errorf("pull by %s: %v", token, err)
+		}
+		if results, err := other.Report(ctx, []model.Report{report}); err != nil || results[0].Err == nil || results[0].Err.Kind != model.Fenced {
+			t.Errorf("report by %s: %v %v", token, results, err)
+		}
 	}
 	if results, err := mine.Report(ctx, []model.Report{report}); err != nil || results[0].Err != nil {
 		t.Errorf("report: %v %v", results, err)
@@ -234,7 +242,7 @@ func TestServerShutsDownWithoutWaitingForLongPolls(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	ended := make(chan error, 2)
+	ended := make(chan error, 3)
 	go func() {
 		_, err := c.Pull(t.Context(), model.PullRequest{InsightID: "idle", SessionID: session.ID, WaitMs: 30_000})
 		ended <- err
@@ -252,12 +260,15 @@ func TestServerShutsDownWithoutWaitingForLongPolls(t *testing.T) {
 	if !stream.Scan() {
 		t.Fatal("no event")
 	}
+	go func() {
+		for stream.Scan() {
+		}
+		ended <- nil
+	}()
 	// The stream has begun. The other two have, or meet a server that drains: either way they may not hold it up.
-	stop()
-	for stream.Scan() {
-	}
 	deadline := time.After(10 * time.Second)
-	for range 2 {
+	stop()
+	for range 3 {
 		select {
 		case err := <-ended:
 			if err != nil && !errors.Is(err, client.ErrUnreachable) {

@@ -37,15 +37,18 @@ const (
 	acme   = "acme"   // acts for the customer Acme, all roles
 	globex = "globex" // acts for the customer globex, all roles
 	viewer = "viewer" // acts for the customer Acme, may only read
+
+	namesake = "namesake" // acts for the customer Acme; its subject is the beginning of another one
 )
 
 func principals() map[string]driver.Principal {
 	all := authz.Everyone().Roles
 	known := map[string]driver.Principal{
-		root:   {Subject: "root", Roles: all, Global: true},
-		acme:   {Subject: "acme/admin", Customers: []string{"acme"}, Roles: all},
-		globex: {Subject: "globex", Customers: []string{"globex"}, Roles: all},
-		viewer: {Subject: "viewer", Customers: []string{"acme"}, Roles: []driver.Role{driver.RoleRead}},
+		root:     {Subject: "root", Roles: all, Global: true},
+		acme:     {Subject: "acme/admin", Customers: []string{"acme"}, Roles: all},
+		namesake: {Subject: "acme", Customers: []string{"acme"}, Roles: all},
+		globex:   {Subject: "globex", Customers: []string{"globex"}, Roles: all},
+		viewer:   {Subject: "viewer", Customers: []string{"acme"}, Roles: []driver.Role{driver.RoleRead}},
 	}
 	for i, role := range all { // a global caller for each role, who has all others
 		known["no "+string(role)] = driver.Principal{Subject: "limited", Global: true, Roles: slices.Delete(slices.Clone(all), i, i+1)}

@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pop-platform/pop/core/client"
 	"github.com/pop-platform/pop/core/model"
+	"github.com/pop-platform/pop/plugins/drivertest/memdriver"
 )
 
 func TestConditionsOfAChange(t *testing.T) {
@@ -228,5 +230,56 @@ func TestWhatIsInUseCannotBeDeleted(t *testing.T) {
 		if r := s.do(root, "DELETE", path, ""); r.status != 204 {
 			t.Errorf("%s: %d %s", path, r.status, r.body)
 		}
+	}
+}
+
+// TestChangesThatAreOvertakenStartAgain makes another change happen just before a change is written.
+func TestChangesThatAreOvertakenStartAgain(t *testing.T) {
+	t.Parallel()
+	const mine, theirs = `{"id":"x","title":"mine"}`, `{"id":"x","title":"theirs"}`
+	tests := []struct {
+		name, method string
+		conditional  bool
+		other        string // method of the other change
+		status       int
+		title        string // that is stored in the end
+	}{
+		{"a put overtaken by a put", "PUT", false, "PUT", 200, "mine"},
+		{"a put of a state overtaken by a put", "PUT", true, "PUT", 412, "theirs"},
+		{"a put overtaken by a delete", "PUT", false, "DELETE", 201, "mine"},
+		{"a put of a state overtaken by a delete", "PUT", true, "DELETE", 412, ""},
+		{"a delete overtaken by a put", "DELETE", false, "PUT", 204, ""},
+		{"a delete of a state overtaken by a put", "DELETE", true, "PUT", 412, "theirs"},
+		{"a delete overtaken by a delete", "DELETE", false, "DELETE", 404, ""},
+	}
+	body := func(method, text string) string {
+		if method == "PUT" {
+			return text
+		}
+		return ""
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			var s *server
+			var armed atomic.Bool
+			s = newServer(t, serverOptions{faults: func(call memdriver.Call) memdriver.Fault {
+				if call.Method == memdriver.Write && armed.CompareAndSwap(true, false) {
+					s.do(root, test.other, "/v1/customers/x", body(test.other, theirs))
+				}
+				return memdriver.Fault{}
+			}})
+			var headers []string
+			if tag := s.do(root, "PUT", "/v1/customers/x", mine).header.Get("ETag"); test.conditional {
+				headers = []string{"If-Match", tag}
+			}
+			armed.Store(true)
+			if r := s.do(root, test.method, "/v1/customers/x", body(test.method, mine), headers...); r.status != test.status {
+				t.Errorf("%d %s, want %d", r.status, r.body, test.status)
+			}
+			if r := s.do(root, "GET", "/v1/customers/x", ""); test.title == "" && r.status != 404 || test.title != "" && !strings.Contains(r.body, `"title":"`+test.title+`"`) {
+				t.Errorf("stored is %d %s", r.status, r.body)
+			}
+		})
 	}
 }
