@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,8 +21,11 @@ const pollInterval = time.Second
 type Registry struct {
 	path string
 	log  *slog.Logger
-	seen os.FileInfo // of the file when it was read last
 	set  atomic.Pointer[Set]
+
+	mu      sync.Mutex  // of what follows
+	seen    os.FileInfo // of the file when it was read last
+	lastErr string      // of the look before, so that a file that stays away is one event
 }
 
 // Open reads a registry file. Bad entries are logged and are not an error.
@@ -40,9 +44,13 @@ func Open(path string, log *slog.Logger) (*Registry, error) {
 	return r, nil
 }
 
-// Lookup returns the handler of an operation type, as [Set.Lookup].
+// Lookup returns the handler of an operation type, as [Set.Lookup]. Before it fails it looks at the file once more.
 func (r *Registry) Lookup(operationType string) (Handler, error) {
-	return r.set.Load().Lookup(operationType)
+	h, err := r.set.Load().Lookup(operationType)
+	if err != nil && r.refresh() {
+		return r.set.Load().Lookup(operationType)
+	}
+	return h, err
 }
 
 // Types returns the operation types that have a handler, in order.
@@ -55,31 +63,38 @@ func (r *Registry) Issues() []model.Issue { return r.set.Load().Issues() }
 func (r *Registry) Run(ctx context.Context) {
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
-	var lastErr string
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-		}
-		now, err := os.Stat(r.path)
-		if err == nil && same(now, r.seen) {
-			continue
-		}
-		if err == nil {
-			if err = r.load(); err == nil {
-				r.log.Info("handler registry read again", "types", len(r.Types()))
-			}
-			r.seen = now
-		}
-		// A file that stays away is one event, not one per look.
-		if text := fmt.Sprint(err); err != nil && text != lastErr {
-			r.log.Error("handler registry not read; the one before stays in use", "error", err)
-			lastErr = text
-		} else if err == nil {
-			lastErr = ""
+			r.refresh()
 		}
 	}
+}
+
+// refresh reads the file if it has changed, and reports whether it did.
+func (r *Registry) refresh() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now, err := os.Stat(r.path)
+	if err == nil {
+		if same(now, r.seen) {
+			return false
+		}
+		err = r.load()
+		r.seen = now
+	}
+	if err != nil {
+		if err.Error() != r.lastErr {
+			r.log.Error("handler registry not read; the one before stays in use", "error", err)
+		}
+		r.lastErr = err.Error()
+		return false
+	}
+	r.lastErr = ""
+	r.log.Info("handler registry read again", "types", len(r.Types()))
+	return true
 }
 
 func (r *Registry) load() error {

@@ -199,3 +199,25 @@ func replace(t *testing.T, path, text string) {
 		t.Fatal(err)
 	}
 }
+
+func TestATypeThatWasJustAddedIsFoundWithoutWaitingForTheNextLook(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "handlers.yaml")
+	write := func(content string) {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("handlers: {first: {command: [sh]}}")
+	r, err := Open(path, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Lookup("second"); err == nil {
+		t.Fatal("a type that is not there was found")
+	}
+	write("handlers: {first: {command: [sh]}, second: {command: [sh]}}")
+	if _, err := r.Lookup("second"); err != nil {
+		t.Error(err)
+	}
+}
