@@ -172,9 +172,6 @@ func releaseBuffer(buf *bytes.Buffer) {
 // readBody reads the body of a request, which must be JSON of no more than [wire.MaxBodyBytes].
 func readBody(c *gin.Context, buf *bytes.Buffer) error {
 	r := c.Request
-	if r.ContentLength > wire.MaxBodyBytes {
-		return errBodyTooLarge
-	}
 	if r.ContentLength != 0 && !isJSON(r.Header.Get("Content-Type")) {
 		return &wire.Problem{
 			Type: aboutBlank, Status: http.StatusUnsupportedMediaType,
