@@ -81,7 +81,7 @@ func (l *load) runOp(r *run, state string, cond driver.Cond) driver.Op {
 
 func (l *load) submit() *run {
 	n := l.seq.Add(1)
-	r := &run{id: fmt.Sprintf("01j%013d%010x", n, n*0x9e3779b97f4a7c15), customer: fmt.Sprintf("customer-%d", n%1000), body: l.bodies[n%1000]}
+	r := &run{id: fmt.Sprintf("01j%013d%010x", n, n*0x9e3779b97f4a7c15), customer: fmt.Sprintf("customer-%d", n%1000), body: l.bodies[n%uint64(len(l.bodies))]}
 	r.version = l.write(driver.Group{
 		{Cond: driver.IfAbsent, Record: driver.Record{Key: driver.Key{Kind: "agenda", Part: r.id, Sort: "-"}, Body: r.body}},
 		l.runOp(r, "waiting", driver.IfAbsent),
@@ -100,11 +100,11 @@ func cpuTime() time.Duration {
 }
 
 // measure runs step b.N times by so many writers.
-func measure(b *testing.B, store driver.Store, writers int, step func()) {
+func measure(b *testing.B, store *Store, writers int, step func()) {
 	var left atomic.Int64
 	left.Store(int64(b.N))
 	b.ResetTimer()
-	cpu, before := cpuTime(), flushes(store)
+	cpu, before := cpuTime(), store.Stats().Flushes
 	var wg sync.WaitGroup
 	for range writers {
 		wg.Go(func() {
@@ -118,52 +118,74 @@ func measure(b *testing.B, store driver.Store, writers int, step func()) {
 	n := float64(b.N)
 	b.ReportMetric(n/b.Elapsed().Seconds(), "/s")
 	b.ReportMetric(float64((cpuTime()-cpu).Microseconds())/n, "cpu-µs/op")
-	b.ReportMetric(float64(flushes(store)-before)/n, "flushes/op")
+	b.ReportMetric(float64(store.Stats().Flushes-before)/n, "flushes/op")
 	b.ReportMetric(0, "ns/op")
 }
 
-func flushes(s driver.Store) uint64 { return s.(interface{ Stats() Stats }).Stats().Flushes }
-
-var engines = map[string]func(*testing.B) driver.Store{
-	"pebble": func(b *testing.B) driver.Store {
-		s, err := OpenStore(b.Context(), StoreOptions{Dir: b.TempDir()})
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(func() { _ = s.Close(context.Background()) })
-		return s
-	},
-	"sqlite": func(b *testing.B) driver.Store {
-		s, err := OpenSQLite(b.Context(), StoreOptions{Dir: b.TempDir()})
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(func() { _ = s.Close(context.Background()) })
-		return s
-	},
+func benchStore(b *testing.B) *Store {
+	s, err := OpenStore(b.Context(), StoreOptions{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = s.Close(context.Background()) }) // before the folder goes
+	return s
 }
 
 // BenchmarkStore is the load of the conformance suite.
 func BenchmarkStore(b *testing.B) {
-	for name, open := range engines {
-		b.Run(name, func(b *testing.B) { drivertest.BenchmarkStore(b, open) })
-	}
+	drivertest.BenchmarkStore(b, func(b *testing.B) driver.Store { return benchStore(b) })
 }
 
 // BenchmarkAgenda is what an agenda costs the store: four calls of Write.
 func BenchmarkAgenda(b *testing.B) {
 	for _, writers := range []int{1, 16, 128} {
-		for name, open := range engines {
-			b.Run(fmt.Sprintf("writers=%d/%s", writers, name), func(b *testing.B) {
-				s := open(b)
-				l := newLoad(b, s)
-				measure(b, s, writers, func() {
-					r := l.submit()
-					l.move(r, "queued")
-					l.move(r, "executing")
-					l.move(r, "complete")
-				})
+		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
+			s := benchStore(b)
+			l := newLoad(b, s)
+			measure(b, s, writers, func() {
+				r := l.submit()
+				l.move(r, "queued")
+				l.move(r, "executing")
+				l.move(r, "complete")
 			})
+		})
+	}
+}
+
+// BenchmarkIndexScan is what a scheduler does when it starts: it reads all that wait, 20,000 here.
+func BenchmarkIndexScan(b *testing.B) {
+	const waiting = 20_000
+	s := benchStore(b)
+	l := newLoad(b, s)
+	l.bodies = [][]byte{document(1, 600)}
+	var left atomic.Int64
+	left.Store(waiting)
+	var wg sync.WaitGroup
+	for range 64 {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				l.submit()
+			}
+		})
+	}
+	wg.Wait()
+	b.ReportAllocs()
+	for b.Loop() {
+		n := 0
+		req := driver.ScanRequest{Kind: "run", Index: "state", Part: "insight/waiting"}
+		for {
+			page, err := s.Scan(b.Context(), req)
+			if err != nil {
+				b.Fatal(err)
+			}
+			n += len(page.Records)
+			if req.Cursor = page.Next; req.Cursor == "" {
+				break
+			}
+		}
+		if n != waiting {
+			b.Fatalf("%d are waiting", n)
 		}
 	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/waiting, "ns/entry")
 }
