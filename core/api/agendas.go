@@ -71,7 +71,7 @@ func (a *API) addAgendas() {
 	submit.Description = "It is accepted wholly or not at all. The customer's resource pool must have an insight that matches."
 	answer[wire.Submitted](a, &submit, http.StatusOK)
 	register(a, submit, func(ctx context.Context, in *submitInput) (*submitOutput, error) {
-		v, err := agenda.decode(ctx, in.RawBody)
+		v, err := agenda.decode(in.RawBody)
 		if err != nil {
 			return nil, err
 		}
@@ -82,7 +82,7 @@ func (a *API) addAgendas() {
 	batch, items := hot[wire.SubmitBatch](a, operation(http.MethodPost, "/v1/agendas:batch", "submit-agendas", "Submit up to 100 agendas", tagAgendas, access{role: driver.RoleSubmit}))
 	batch.Description = "Each is accepted or refused on its own."
 	register(a, batch, func(ctx context.Context, in *batchInput) (*batchOutput, error) {
-		v, err := items.decode(ctx, in.RawBody)
+		v, err := items.decode(in.RawBody)
 		if err != nil {
 			return nil, err
 		}

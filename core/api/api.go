@@ -56,7 +56,6 @@ type API struct {
 	huma huma.API
 
 	requests requestIDs
-	docs     func() []byte // the browsable page
 	// draining ends when long polls and streams are to end, for the server is about to stop.
 	draining context.Context
 	drain    context.CancelFunc

@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -66,7 +65,7 @@ func (d decoder[T]) document(a *API, op huma.Operation) {
 	a.huma.OpenAPI().Paths[op.Path].Post.RequestBody.Content["application/json"].Schema = d.schema
 }
 
-func (d decoder[T]) decode(ctx context.Context, data []byte) (T, error) {
+func (d decoder[T]) decode(data []byte) (T, error) {
 	var v T
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
@@ -76,11 +75,11 @@ func (d decoder[T]) decode(ctx context.Context, data []byte) (T, error) {
 			return v, nil
 		}
 	}
-	return v, d.explain(ctx, data, err)
+	return v, d.explain(data, err)
 }
 
 // explain says what is wrong with a body that could not be decoded.
-func (d decoder[T]) explain(ctx context.Context, data []byte, err error) error {
+func (d decoder[T]) explain(data []byte, err error) error {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return model.Errorf(model.Malformed, "the body is missing; send JSON")
 	}

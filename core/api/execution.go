@@ -74,7 +74,7 @@ func (a *API) addExecution() {
 		access{role: driver.RolePull, waits: true}))
 	pull.Description = "The caller must own the insight."
 	register(a, pull, func(ctx context.Context, in *pullInput) (*pullOutput, error) {
-		v, err := request.decode(ctx, in.RawBody)
+		v, err := request.decode(in.RawBody)
 		if err != nil {
 			return nil, err
 		}
@@ -86,7 +86,7 @@ func (a *API) addExecution() {
 		access{role: driver.RolePull}))
 	report.Description = "Each report is taken in or refused on its own. A report of a fenced-out executor is refused with the kind fenced."
 	register(a, report, func(ctx context.Context, in *reportInput) (*reportOutput, error) {
-		v, err := reports.decode(ctx, in.RawBody)
+		v, err := reports.decode(in.RawBody)
 		if err != nil {
 			return nil, err
 		}

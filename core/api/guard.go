@@ -209,8 +209,8 @@ func (a *API) recoverPanic(ctx context.Context, c *gin.Context) {
 	if v == nil {
 		return
 	}
-	if v == http.ErrAbortHandler {
-		panic(v)
+	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(v) //nolint:forbidigo // it is how net/http wants a connection to be cut
 	}
 	a.Logger.ErrorContext(ctx, "panic", "request", requestOf(ctx).id, "method", c.Request.Method, "path", c.Request.URL.Path,
 		"panic", fmt.Sprint(v), "stack", string(debug.Stack()))

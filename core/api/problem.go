@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"strconv"
@@ -122,9 +123,7 @@ func (a *API) fail(ctx context.Context, c *gin.Context, err error) {
 }
 
 func write(c *gin.Context, p *wire.Problem, header http.Header) {
-	for name, values := range header {
-		c.Writer.Header()[name] = values
-	}
+	maps.Copy(c.Writer.Header(), header)
 	body, err := json.Marshal(p)
 	if err != nil { // a value that was shown; none of ours fails
 		p.Errors = nil

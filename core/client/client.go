@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"mime"
 	"net/http"
@@ -159,9 +160,7 @@ func (c *Client) send(ctx context.Context, r call, body []byte) (*http.Response,
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", r.method, r.path, err)
 	}
-	for name, values := range r.header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, r.header)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -181,8 +180,7 @@ func unreachable(ctx context.Context, r call, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s %s: %w", r.method, r.path, ctx.Err())
 	}
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err // without the URL, which path already says
 	}
 	return fmt.Errorf("%s %s: %w: %w", r.method, r.path, ErrUnreachable, err)

@@ -11,7 +11,7 @@ import (
 const ContentTypeProblem = "application/problem+json"
 
 // Problem is an error as RFC 9457 wants it.
-type Problem struct {
+type Problem struct { //nolint:errname // it is a problem document, which Huma wants to be an error too
 	Type     string       `json:"type" doc:"urn:pop:problem: and the kind of error, or about:blank if the status says it all."`
 	Title    string       `json:"title"`
 	Status   int          `json:"status"`
