@@ -223,18 +223,15 @@ func (a *API) listAgendas(ctx context.Context, in *AgendaListInput) (*listOutput
 	if err != nil {
 		return nil, err
 	}
-	list := wire.List[model.Agenda]{Items: make([]model.Agenda, 0, len(page.Progress)), Next: cursorTo(page.Next)}
-	for _, p := range page.Progress {
-		agenda, err := a.Engine.Agenda(ctx, p.ID)
-		if model.KindOf(err) == model.NotFound && err != nil {
-			continue // deleted in between
-		}
-		if err != nil {
-			return nil, err
-		}
-		list.Items = append(list.Items, agenda)
+	ids := make([]string, len(page.Progress))
+	for i, p := range page.Progress {
+		ids[i] = p.ID
 	}
-	return &listOutput[model.Agenda]{list}, nil
+	agendas, err := a.Engine.Agendas(ctx, ids) // without those that were deleted in between
+	if err != nil {
+		return nil, err
+	}
+	return &listOutput[model.Agenda]{wire.List[model.Agenda]{Items: agendas, Next: cursorTo(page.Next)}}, nil
 }
 
 // listProgress returns a page of what the caller can see.

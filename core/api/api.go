@@ -24,6 +24,8 @@ const requestTimeout = 30 * time.Second
 type Engine interface {
 	Submit(ctx context.Context, submissions []engine.Submission) []engine.Submitted
 	Agenda(ctx context.Context, id string) (model.Agenda, error)
+	Agendas(ctx context.Context, ids []string) ([]model.Agenda, error)
+	Live(ctx context.Context, insightID string, limit int) ([]string, error)
 	Progress(ctx context.Context, id string) (model.AgendaProgress, driver.Version, error)
 	Await(ctx context.Context, id string, seen driver.Version, wait time.Duration) (model.AgendaProgress, driver.Version, error)
 	List(ctx context.Context, f engine.Filter, cursor string, limit int) (engine.Page, error)

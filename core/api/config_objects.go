@@ -28,7 +28,7 @@ func (a *API) customers() *objects[model.Customer] {
 			}
 		},
 		users: func(ctx context.Context, id string) (string, error) {
-			return a.liveAgendas(ctx, engine.Filter{CustomerIDs: []string{id}})
+			return a.liveAgendas(ctx, id)
 		},
 	}
 }
@@ -55,7 +55,8 @@ func (a *API) insights() *objects[model.Insight] {
 		poolID:   func(v *model.Insight) string { return v.ResourcePoolID },
 		mayWrite: a.mayJoinPool,
 		users: func(ctx context.Context, id string) (string, error) {
-			return a.liveAgendas(ctx, engine.Filter{InsightID: id})
+			ids, err := a.Engine.Live(ctx, id, maxNamed+1)
+			return unfinished(ids), err
 		},
 	}
 }
@@ -120,12 +121,11 @@ func (a *API) poolUsers(ctx context.Context, id string) (string, error) {
 	return named("insight", insights, named("customer", customers, "")), err
 }
 
-// liveAgendas names agendas that have not ended.
-func (a *API) liveAgendas(ctx context.Context, f engine.Filter) (string, error) {
+// liveAgendas names agendas of a customer that have not ended.
+func (a *API) liveAgendas(ctx context.Context, customerID string) (string, error) {
 	var ids []string
 	for _, state := range []model.State{model.Executing, model.Queued, model.Waiting} {
-		f.State = state
-		page, err := a.Engine.List(ctx, f, "", maxNamed+1)
+		page, err := a.Engine.List(ctx, engine.Filter{CustomerIDs: []string{customerID}, State: state}, "", maxNamed+1)
 		if err != nil {
 			return "", err
 		}
@@ -133,10 +133,18 @@ func (a *API) liveAgendas(ctx context.Context, f engine.Filter) (string, error) 
 			ids = append(ids, p.ID)
 		}
 		if len(ids) > maxNamed {
-			return fmt.Sprintf("agendas that have not ended, such as %s; wait for them or cancel them", quoted(ids[:maxNamed])), nil
+			break
 		}
 	}
-	return named("agenda", ids, ""), nil
+	return unfinished(ids), nil
+}
+
+// unfinished names agendas that have not ended.
+func unfinished(ids []string) string {
+	if len(ids) > maxNamed {
+		return fmt.Sprintf("agendas that have not ended, such as %s; wait for them or cancel them", quoted(ids[:maxNamed]))
+	}
+	return named("agenda", ids, "")
 }
 
 // named returns a phrase such as insight "a" and 7 more, customer "b".

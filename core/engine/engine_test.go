@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -297,6 +298,9 @@ func TestAFailedAgendaIsRunAgainUpToItsMaximum(t *testing.T) {
 		failed := complete(first, model.Failed)
 		failed.Operations = []model.OperationProgress{operation("first", model.Succeeded), operation("second", model.Failed)}
 		w.taken(failed)
+		if p, _, err := w.Progress(w.ctx(), id); err != nil || p.PercentComplete != 50 {
+			t.Errorf("%v%% with one of two operations succeeded, error %v", p.PercentComplete, err)
+		}
 		second := w.pullOne(session)
 		if second.Fence != first.Fence+1 || second.Progress.AttemptsCompleted != 1 {
 			t.Errorf("second attempt: %+v", second)
@@ -717,6 +721,28 @@ func TestListsPageThroughEveryAgendaOnce(t *testing.T) {
 		} {
 			if got := count(c.filter); got != c.want {
 				t.Errorf("%s: %d agendas, want %d", name, got, c.want)
+			}
+		}
+	})
+}
+
+func TestAgendasAndLiveReadManyAtOnce(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var ids []string
+		for range 5 {
+			ids = append(ids, w.submit("a"))
+		}
+		w.must(w.Cancel(w.ctx(), ids[0], ""))
+		agendas, err := w.Agendas(w.ctx(), append(ids, "00000000-0000-0000-0000-000000000000"))
+		w.must(err)
+		if len(agendas) != 5 || agendas[3].ID != ids[3] || agendas[3].AddedTime.IsZero() {
+			t.Errorf("%d agendas: %+v", len(agendas), agendas)
+		}
+		for limit, want := range map[int]int{3: 3, 10: 4} {
+			live, err := w.Live(w.ctx(), insightID, limit)
+			w.must(err)
+			if len(live) != want || slices.Contains(live, ids[0]) {
+				t.Errorf("%d live agendas of at most %d: %v", len(live), limit, live)
 			}
 		}
 	})

@@ -31,9 +31,61 @@ func (e *Engine) readAgenda(ctx context.Context, r *run) (model.Agenda, error) {
 	if rec == nil {
 		return model.Agenda{}, notFound(r.ID) // deleted in between
 	}
+	return acceptedAgenda(rec, r)
+}
+
+// acceptedAgenda decodes an agenda. The run knows when it was accepted: submitting again may have written the body again.
+func acceptedAgenda(rec *driver.Record, r *run) (model.Agenda, error) {
 	a, err := decodeAgenda(rec)
-	a.AddedTime, a.UpdatedTime = r.AddedTime, r.AddedTime // submitting again may have written the body again
+	a.AddedTime, a.UpdatedTime = r.AddedTime, r.AddedTime
 	return a, err
+}
+
+// Agendas returns agendas as they were accepted, without those that are not there.
+func (e *Engine) Agendas(ctx context.Context, ids []string) ([]model.Agenda, error) {
+	runs, err := e.readRuns(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	runs = slices.DeleteFunc(runs, func(r stored) bool { return r.run == nil })
+	keys := make([]driver.Key, len(runs))
+	for i, r := range runs {
+		keys[i] = bodyKey(r.ID, r.Body)
+	}
+	records, err := e.store.Get(ctx, keys...)
+	if err != nil {
+		return nil, fmt.Errorf("read %d agendas: %w", len(runs), err)
+	}
+	agendas := make([]model.Agenda, 0, len(runs))
+	for i, rec := range records {
+		if rec == nil {
+			continue
+		}
+		a, err := acceptedAgenda(rec, runs[i].run)
+		if err != nil {
+			return nil, err
+		}
+		agendas = append(agendas, a)
+	}
+	return agendas, nil
+}
+
+// Live returns the ids of agendas of an insight that are still to be executed, at most limit.
+func (e *Engine) Live(ctx context.Context, insightID string, limit int) ([]string, error) {
+	var ids []string
+	for shard := range liveShards {
+		req := driver.ScanRequest{Kind: kindRun, Index: indexLive, Part: livePart(insightID, shard), Limit: limit}
+		for rec, err := range e.store.Scan(ctx, req) {
+			if err != nil {
+				return nil, fmt.Errorf("find live agendas of insight %q: %w", insightID, err)
+			}
+			if len(ids) == limit {
+				return ids, nil
+			}
+			ids = append(ids, rec.Key.Part)
+		}
+	}
+	return ids, nil
 }
 
 // Progress returns the progress of an agenda with that of all its operations, and its version.

@@ -72,9 +72,9 @@ func (r *run) report(now time.Time, rep model.Report) (*run, bool, error) {
 	next.mergeOperations(rep.Operations)
 	next.Message = rep.Message
 	next.DiagnosticEvents = lastEvents(append(slices.Clip(r.DiagnosticEvents), rep.DiagnosticEvents...))
+	next.PercentComplete = next.percent()
 	switch rep.State {
 	case model.Executing:
-		next.PercentComplete = next.percent()
 	case model.Waiting:
 		next.Final = r.Fence
 		next.wait(now)
