@@ -127,7 +127,7 @@ func benchStore(b *testing.B) *Store {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { _ = s.Close(context.Background()) }) // before the folder goes
+	b.Cleanup(func() { _ = s.Close(context.WithoutCancel(b.Context())) }) // before the folder goes
 	return s
 }
 

@@ -84,7 +84,7 @@ var errShort = errors.New("the value is cut short")
 func parseValue(v []byte) (h header, body []byte, err error) {
 	var n uint64
 	for _, field := range []*uint64{&h.version, &h.expire, &n} {
-		w := 0
+		var w int
 		if *field, w = binary.Uvarint(v); w <= 0 {
 			return header{}, nil, errShort
 		}

@@ -13,10 +13,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/pop-platform/pop/plugins/driver"
 )
@@ -24,11 +27,12 @@ import (
 const (
 	holderEnv  = "POP_TEST_HOLD_STORE"  // keep the store in this folder open until standard input ends
 	crasherEnv = "POP_TEST_CRASH_STORE" // write to the store in this folder until killed
+	noLogEnv   = "POP_TEST_BREAK_STORE" // write to a store, named so, that can't begin a new log
 )
 
 // TestMain is also the second process of some tests.
 func TestMain(m *testing.M) {
-	for env, run := range map[string]func(dir string) error{holderEnv: holdStore, crasherEnv: writeUntilKilled} {
+	for env, run := range map[string]func(dir string) error{holderEnv: holdStore, crasherEnv: writeUntilKilled, noLogEnv: writeWithoutNewLogs} {
 		if dir := os.Getenv(env); dir != "" {
 			if err := run(dir); err != nil {
 				fmt.Fprintln(os.Stderr, err)
@@ -245,6 +249,46 @@ func TestKilledProcessesLoseNothingThatWasAcknowledged(t *testing.T) {
 	}
 }
 
+// writeWithoutNewLogs writes like a server does that recovers from the panics of its requests.
+func writeWithoutNewLogs(dir string) error {
+	ctx := context.Background()
+	var broken atomic.Bool
+	disk := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if broken.Load() && (op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpReuseForWrite) && strings.HasSuffix(op.Path, ".log") {
+			return syscall.ENOSPC
+		}
+		return nil
+	}))
+	s, err := openStore(ctx, StoreOptions{Dir: dir}, disk)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Migrate(ctx, driver.MigrateRequest{Schema: plainSchema}); err != nil {
+		return err
+	}
+	broken.Store(true)
+	for i := range 1000 {
+		func() {
+			defer func() { _ = recover() }()
+			_ = putPlain(ctx, s, fmt.Sprint(i), make([]byte, 100<<10))
+		}()
+	}
+	return nil
+}
+
+func TestAProcessWhoseStoreCannotGoOnEndsAndSaysSo(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), noLogEnv+"=/broken")
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		t.Fatal("the process went on")
+	}
+	if want := "data folder /broken: the store can't go on, nothing acknowledged is lost; mend the disk, then restart"; !strings.Contains(string(out), want) {
+		t.Errorf("it said %.300s", out)
+	}
+}
+
 // A power failure takes what was not synced, in any part. The disk in memory keeps apart what was.
 func TestPowerFailuresLoseNothingThatWasAcknowledged(t *testing.T) {
 	t.Parallel()
@@ -274,7 +318,7 @@ func TestPowerFailuresLoseNothingThatWasAcknowledged(t *testing.T) {
 			}
 		})
 		cancel()
-		if err := s.Close(context.Background()); err != nil {
+		if err := s.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		s, err = openStore(t.Context(), StoreOptions{Dir: "/data"}, after)

@@ -76,6 +76,7 @@ func (g *diskGuard) free() (uint64, error) {
 type engineDisk struct {
 	vfs.FS
 	guard *diskGuard
+	log   *engineLog
 }
 
 const fullDiskPause = 250 * time.Millisecond
@@ -88,5 +89,21 @@ func (d engineDisk) Create(name string, category vfs.DiskWriteCategory) (vfs.Fil
 			return nil, &fs.PathError{Op: "create", Path: name, Err: syscall.ENOSPC}
 		}
 	}
-	return d.FS.Create(name, category)
+	f, err := d.FS.Create(name, category)
+	d.needed(name, err)
+	return f, err
+}
+
+// ReuseForWrite implements [vfs.FS].
+func (d engineDisk) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.FS.ReuseForWrite(oldname, newname, category)
+	d.needed(newname, err)
+	return f, err
+}
+
+// needed ends the process if a new log could not be had. The engine would do so less clearly.
+func (d engineDisk) needed(name string, err error) {
+	if err != nil && strings.HasSuffix(name, ".log") && d.log.running.Load() {
+		d.log.crash(err)
+	}
 }

@@ -128,6 +128,7 @@ func (s *Store) flushLoop() {
 
 // sync flushes the log.
 func (s *Store) sync() error {
+	defer s.log.crashOnPanic()
 	b := s.db.NewBatch()
 	if err := b.LogData(nil, nil); err != nil {
 		return err

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -73,12 +72,13 @@ func openStore(ctx context.Context, opts StoreOptions, disk vfs.FS) (_ *Store, e
 	if err != nil {
 		return nil, err
 	}
-	db, err := pebble.Open(opts.Dir, engineOptions(opts, engineDisk{disk, guard}, lock))
+	log := &engineLog{Logger: opts.Logger, dir: opts.Dir, start: time.Now()}
+	db, err := pebble.Open(opts.Dir, engineOptions(engineDisk{disk, guard, log}, lock, log))
 	if err != nil {
 		return nil, errors.Join(openError(op, opts.Dir, err), lock.Close())
 	}
 	s := &Store{
-		db: db, log: opts.Logger, now: opts.Now, disk: guard, unlock: lock.Close,
+		db: db, log: log, now: opts.Now, disk: guard, unlock: lock.Close,
 		flusher: newFlusher(),
 		closing: make(chan struct{}), drained: make(chan struct{}), closed: make(chan struct{}),
 	}
@@ -86,6 +86,7 @@ func openStore(ctx context.Context, opts StoreOptions, disk vfs.FS) (_ *Store, e
 	if err := s.load(); err != nil {
 		return nil, errors.Join(openError(op, opts.Dir, err), db.Close(), lock.Close())
 	}
+	log.running.Store(true)
 	s.work.Add(2)
 	go s.flushLoop()
 	go s.sweepLoop()
@@ -93,8 +94,7 @@ func openStore(ctx context.Context, opts StoreOptions, disk vfs.FS) (_ *Store, e
 }
 
 // engineOptions are chosen for a process that is small when idle: the memory table starts small and grows under load.
-func engineOptions(opts StoreOptions, disk vfs.FS, lock *pebble.Lock) *pebble.Options {
-	log := &engineLog{log: opts.Logger, dir: opts.Dir, start: time.Now()}
+func engineOptions(disk vfs.FS, lock *pebble.Lock, log *engineLog) *pebble.Options {
 	o := &pebble.Options{
 		FS:                          disk,
 		Lock:                        lock,
@@ -109,9 +109,7 @@ func engineOptions(opts StoreOptions, disk vfs.FS, lock *pebble.Lock) *pebble.Op
 		Logger:                      log,
 		EventListener: &pebble.EventListener{
 			BackgroundError: log.background,
-			DataCorruption: func(i pebble.DataCorruptionInfo) {
-				opts.Logger.Error("stored data is damaged: restore the data folder from a backup", "dir", opts.Dir, "file", i.Path, "error", i.Details.Error())
-			},
+			DataCorruption:  log.damaged,
 		},
 	}
 	o.Experimental.ReadSamplingMultiplier = -1 // no compactions because of reads
@@ -220,8 +218,7 @@ func openError(op, dir string, err error) error {
 	case pebble.IsCorruptionError(err), errors.Is(err, errShort):
 		code, remedy = driver.Corrupt, "it is damaged: restore it from a backup"
 	}
-	var e *driver.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*driver.Error](err); ok {
 		code = e.Code
 	}
 	message := fmt.Sprintf("data folder %s: %s", dir, err)
@@ -229,38 +226,4 @@ func openError(op, dir string, err error) error {
 		message = fmt.Sprintf("data folder %s: %s (%s)", dir, remedy, err)
 	}
 	return &driver.Error{Code: code, Op: op, Message: message, Err: err}
-}
-
-// engineLog gives the engine's messages to the store's logger.
-type engineLog struct {
-	log   *slog.Logger
-	dir   string
-	start time.Time
-	next  atomic.Int64 // when to log a failure of background work again, in nanoseconds since start
-}
-
-// background logs a failure of background work. The engine tries again at once and may fail again and again.
-func (l *engineLog) background(err error) {
-	now, next := int64(time.Since(l.start)), l.next.Load()
-	if now >= next && l.next.CompareAndSwap(next, now+int64(10*time.Second)) {
-		l.log.Error("the store's background work fails and is retried", "dir", l.dir, "error", err.Error())
-	}
-}
-
-// Infof implements [pebble.Logger].
-func (l *engineLog) Infof(format string, args ...any) {
-	if l.log.Enabled(context.Background(), slog.LevelDebug) {
-		l.log.Debug(fmt.Sprintf(format, args...))
-	}
-}
-
-// Errorf implements [pebble.Logger].
-func (l *engineLog) Errorf(format string, args ...any) { l.log.Error(fmt.Sprintf(format, args...)) }
-
-// Fatalf implements [pebble.Logger]. It ends the process, as a power failure would: the engine can't go on, and what was
-// acknowledged is on disk.
-func (l *engineLog) Fatalf(format string, args ...any) {
-	message := fmt.Sprintf("data folder %s: the store can't go on, nothing acknowledged is lost; mend the disk, then restart: %s", l.dir, fmt.Sprintf(format, args...))
-	l.log.Error(message)
-	panic(message) //nolint:forbidigo // the engine may not return from here, and only a restart recovers what is on disk
 }

@@ -281,7 +281,7 @@ func (q *Queue) serve(t *topic) {
 		t.ready = append(t.ready, m)
 	}
 	for t.waiting.Len() > 0 && len(t.ready) > 0 {
-		r := t.waiting.Remove(t.waiting.Front()).(*receiver) //nolint:errcheck,forcetypeassert // there is nothing else in it
+		r := t.waiting.Remove(t.waiting.Front()).(*receiver)
 		r.got <- q.take(t, r)
 	}
 	if t.waiting.Len() == 0 || len(t.leases) == 0 {
@@ -354,7 +354,7 @@ func (h leaseHeap) Swap(i, j int) {
 }
 
 func (h *leaseHeap) Push(x any) {
-	m := x.(*message) //nolint:errcheck,forcetypeassert // only messages are pushed
+	m := x.(*message)
 	m.place = len(*h)
 	*h = append(*h, m)
 }

@@ -54,7 +54,7 @@ func (s *Store) get(kind kindInfo, k driver.Key, key []byte, now int64) (*driver
 	if err != nil {
 		return nil, 0, err
 	}
-	defer closer.Close() //nolint:errcheck // it only lets go of memory
+	defer closer.Close()
 	h, body, err := parseValue(value)
 	if err != nil || !h.live(now) {
 		return nil, h.version, err
@@ -223,7 +223,7 @@ func (s *Store) page(req driver.ScanRequest, kind kindInfo, it *pebble.Iterator,
 func indexItem(req driver.ScanRequest, rest, value []byte, now int64) (driver.Record, bool, error) {
 	var h header
 	if len(value) > 0 {
-		w := 0
+		var w int
 		if h.expire, w = binary.Uvarint(value); w <= 0 {
 			return driver.Record{}, false, errShort
 		}

@@ -43,7 +43,7 @@ const (
 // under way at the same time share a flush of the disk.
 type Store struct {
 	db     *pebble.DB
-	log    *slog.Logger
+	log    *engineLog
 	now    func() time.Time
 	disk   *diskGuard
 	unlock func() error

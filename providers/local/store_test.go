@@ -40,7 +40,7 @@ func openTest(t *testing.T, opts StoreOptions) *Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := s.Close(context.Background()); err != nil {
+		if err := s.Close(context.WithoutCancel(t.Context())); err != nil {
 			t.Errorf("Close: %v", err)
 		}
 	})
@@ -225,7 +225,7 @@ func TestDamagedDataIsCorruptAndNeverReturned(t *testing.T) {
 	}
 	s, err = OpenStore(t.Context(), StoreOptions{Dir: dir})
 	if err == nil {
-		defer s.Close(context.Background())
+		defer s.Close(t.Context())
 		for i := range 1000 {
 			if got, err2 := getPlain(t.Context(), s, fmt.Sprint(i)); err2 != nil {
 				err = err2

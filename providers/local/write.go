@@ -87,21 +87,22 @@ func (s *Store) commit(op string, cat *catalog, f func(*evaluator)) (*round, err
 	e.cat, e.now, e.deletes, e.err = cat, s.now().Unix(), false, nil
 	e.batch = s.db.NewBatch()
 	f(e)
-	if e.version > s.ceiling {
-		s.ceiling = e.version + ceilingStep
-		e.set(metaCeiling, binary.BigEndian.AppendUint64(nil, s.ceiling))
+	ceiling := s.ceiling
+	if e.version > ceiling {
+		ceiling = e.version + ceilingStep
+		e.set(metaCeiling, binary.BigEndian.AppendUint64(nil, ceiling))
 	}
-	if e.batch.Empty() {
-		return s.flusher.last, e.batch.Close()
-	}
-	if e.err != nil {
+	switch {
+	case e.err != nil:
 		return nil, fault(op, errors.Join(e.err, e.batch.Close()))
-	}
-	if e.deletes {
+	case e.batch.Empty():
+		return s.flusher.last, e.batch.Close()
+	case e.deletes:
 		s.deleted.Store(e.version)
 	}
 	s.stats.calls.Add(1)
 	s.stats.bytes.Add(uint64(e.batch.Len()))
+	defer s.log.crashOnPanic()
 	err := s.db.Apply(e.batch, pebble.NoSync)
 	if err == nil {
 		err = e.batch.Close()
@@ -109,6 +110,7 @@ func (s *Store) commit(op string, cat *catalog, f func(*evaluator)) (*round, err
 	if err != nil {
 		return nil, &driver.Error{Code: driver.Internal, Outcome: driver.Unknown, Op: op, Err: err}
 	}
+	s.ceiling = ceiling
 	return s.flusher.join(e.version), nil
 }
 
@@ -182,7 +184,7 @@ func (e *evaluator) check(op *driver.Op) (*driver.Record, error) {
 	if err != nil {
 		return nil, fault(opName, err)
 	}
-	defer closer.Close() //nolint:errcheck // it only lets go of memory
+	defer closer.Close()
 	h, body, err := parseValue(value)
 	if err != nil {
 		return nil, fault(opName, err)
