@@ -85,8 +85,11 @@ generate: ## Write generated files anew
 .PHONY: generate-check
 generate-check: ## Fail if generated files are not what their sources say
 	@state() { git diff HEAD; git ls-files --others --exclude-standard -z | xargs -0r sha256sum; }; \
-	before=$$(state); $(MAKE) generate; \
-	if ! diff <(echo "$$before") <(state); then echo 'generated files were out of date: commit what make generate has written' >&2; exit 1; fi
+	before=$$(state); $(MAKE) generate; after=$$(state); \
+	if [ "$$before" != "$$after" ]; then \
+		diff <(echo "$$before") <(echo "$$after") || true; \
+		echo 'generated files were out of date: commit what make generate has written' >&2; exit 1; \
+	fi
 
 .PHONY: tidy-check
 tidy-check: ## Fail if go.mod is not tidy
