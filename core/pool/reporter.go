@@ -17,9 +17,10 @@ const (
 	// calmTime is how long a new run only collects changes: if it ends within, it costs one report.
 	calmTime = 200 * time.Millisecond
 	// progressTime is between two reports of a run that tell nothing but progress.
-	progressTime = time.Second
-	// tick is how often delayed reports are looked at.
-	tick = 100 * time.Millisecond
+	progressTime = 500 * time.Millisecond
+	// tick is how often delayed reports are looked at. What starts and ends in between is told together: the end of an
+	// operation with the start of those that waited for it, and one run with others.
+	tick = 50 * time.Millisecond
 
 	reportTimeout = 30 * time.Second
 )
@@ -60,12 +61,11 @@ func (p *reporter) run(ctx context.Context) {
 
 // begin takes a run in. The report that it has begun goes out after the calm time, or with the final one.
 func (p *reporter) begin(r *run) {
-	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r.calmUntil = now.Add(calmTime)
+	r.calmUntil = time.Now().Add(calmTime)
 	r.changed, r.urgent = true, true
-	p.schedule(r, now)
+	p.schedule(r)
 }
 
 // update changes the progress of an operation.
@@ -73,7 +73,7 @@ func (p *reporter) update(r *run, i int, change func(op *model.OperationProgress
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.change(r, i, change) {
-		p.schedule(r, time.Now())
+		p.schedule(r)
 	}
 }
 
@@ -89,11 +89,10 @@ func (p *reporter) change(r *run, i int, change func(op *model.OperationProgress
 		return false
 	}
 	op := &r.operations[i]
+	before := op.State
 	change(&op.OperationProgress)
 	op.changed, r.changed = true, true
-	if op.State == model.Complete {
-		r.urgent = true
-	}
+	r.urgent = r.urgent || op.State != before
 	return true
 }
 
@@ -111,7 +110,7 @@ func (p *reporter) end(r *run, status model.Status) {
 	r.status = status
 	r.changed = true
 	p.unsettled++
-	p.schedule(r, time.Time{})
+	p.schedule(r)
 }
 
 // drop ends a run about which nothing is to be reported any more.
@@ -168,22 +167,25 @@ func (p *reporter) flush(ctx context.Context) error {
 }
 
 // schedule puts a run where it belongs. Runs that are queued or in flight are looked at again afterwards.
-func (p *reporter) schedule(r *run, now time.Time) {
-	if !r.changed || r.settled || r.place == queued || r.place == inFlight {
-		return
+func (p *reporter) schedule(r *run) {
+	switch {
+	case !r.changed || r.settled || r.place == queued || r.place == inFlight:
+	case r.ended():
+		p.enqueue(r)
+	default:
+		r.place = delayed
+		if !r.listed {
+			r.listed = true
+			p.delayed = append(p.delayed, r)
+			signal(p.tickerOn)
+		}
 	}
-	if r.ended() || r.due(now) {
-		r.place = queued
-		p.queue = append(p.queue, r)
-		signal(p.wake)
-		return
-	}
-	r.place = delayed
-	if !r.listed {
-		r.listed = true
-		p.delayed = append(p.delayed, r)
-		signal(p.tickerOn)
-	}
+}
+
+func (p *reporter) enqueue(r *run) {
+	r.place = queued
+	p.queue = append(p.queue, r)
+	signal(p.wake)
 }
 
 // due reports whether a run that has not ended should be reported now.
@@ -211,8 +213,12 @@ func (p *reporter) tick(ctx context.Context) {
 		p.delayed = p.delayed[:0]
 		for _, r := range waiting {
 			r.listed = false
-			if r.place == delayed { // and has not been queued meanwhile
-				p.schedule(r, now)
+			switch {
+			case r.place != delayed: // queued meanwhile
+			case r.due(now):
+				p.enqueue(r)
+			default:
+				p.schedule(r)
 			}
 		}
 		clear(waiting[len(p.delayed):])

@@ -46,23 +46,25 @@ func TestTheEndOfTheLastOperationIsReportedWithTheEndOfTheRun(t *testing.T) {
 	}
 }
 
-func TestALongRunReportsItsStartEachEndAndNowAndThenItsProgress(t *testing.T) {
+func TestALongRunReportsStartsAndEndsSoonAndNowAndThenItsProgress(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := startPool(t, func(_ context.Context, task *Task) (json.RawMessage, error) {
 			switch task.Operation.Name {
 			case "chatty":
-				for i := range 500 {
-					task.Report(Progress{Percent: float64(i) / 5})
-					<-time.After(10 * time.Millisecond)
+				for i := range 24 {
+					task.Report(Progress{Percent: float64(i)})
+					<-time.After(103 * time.Millisecond)
 				}
 			case "short":
-				<-time.After(2050 * time.Millisecond)
+				<-time.After(1150 * time.Millisecond)
+			default:
+				<-time.After(2 * time.Second)
 			}
 			return nil, nil
 		}, nil)
 		begin := time.Now()
-		p.add(agenda("a1", op("chatty", ``), op("short", ``)))
+		p.add(agenda("a1", op("chatty", ``), op("short", ``), op("left", ``, "short"), op("right", ``, "short")))
 		after(time.Minute)
 
 		var got []string
@@ -75,12 +77,13 @@ func TestALongRunReportsItsStartEachEndAndNowAndThenItsProgress(t *testing.T) {
 			got = append(got, fmt.Sprintf("%4dms %s %.0f%%: %s", p.callTime[i].Sub(begin).Milliseconds(), r.State, r.PercentComplete, strings.Join(changed, ", ")))
 		}
 		want := []string{
-			" 200ms EXECUTING 2%: chatty EXECUTING 4%, short EXECUTING 0%",
-			"1200ms EXECUTING 12%: chatty EXECUTING 24%",
-			"2050ms EXECUTING 70%: chatty EXECUTING 41%, short COMPLETE 100%",
-			"3050ms EXECUTING 80%: chatty EXECUTING 61%",
-			"4050ms EXECUTING 90%: chatty EXECUTING 81%",
-			"5000ms COMPLETE 100%: chatty COMPLETE 100%",
+			" 200ms EXECUTING 0%: chatty EXECUTING 1%, short EXECUTING 0%",
+			" 706ms EXECUTING 2%: chatty EXECUTING 6%",
+			"1171ms EXECUTING 28%: chatty EXECUTING 11%, short COMPLETE 100%, left EXECUTING 0%, right EXECUTING 0%",
+			"1686ms EXECUTING 29%: chatty EXECUTING 16%",
+			"2201ms EXECUTING 30%: chatty EXECUTING 21%",
+			"2522ms EXECUTING 50%: chatty COMPLETE 100%",
+			"3150ms COMPLETE 100%: left COMPLETE 100%, right COMPLETE 100%",
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("reports (-want +got):\n%s", diff)

@@ -115,7 +115,7 @@ func (p *reporter) send(ctx context.Context, runs []*run, reports []model.Report
 			continue // in flight
 		}
 		r.place = nowhere
-		p.schedule(r, now)
+		p.schedule(r)
 	}
 	return err
 }
@@ -128,7 +128,7 @@ func (p *reporter) again(runs []*run, reports []model.Report) {
 		if r.place == inFlight {
 			r.unreport(reports[i])
 			r.place = nowhere
-			p.schedule(r, time.Now())
+			p.schedule(r)
 		}
 	}
 }
