@@ -55,8 +55,7 @@ func Errorf(kind ErrorKind, format string, args ...any) *Error {
 
 // KindOf returns the kind of the first [*Error] in err's tree, and [Internal] if there is none.
 func KindOf(err error) ErrorKind {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	return Internal

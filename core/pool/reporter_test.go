@@ -82,7 +82,7 @@ func TestALongRunReportsStartsAndEndsSoonAndNowAndThenItsProgress(t *testing.T) 
 			"1171ms EXECUTING 28%: chatty EXECUTING 11%, short COMPLETE 100%, left EXECUTING 0%, right EXECUTING 0%",
 			"1686ms EXECUTING 29%: chatty EXECUTING 16%",
 			"2201ms EXECUTING 30%: chatty EXECUTING 21%",
-			"2522ms EXECUTING 50%: chatty COMPLETE 100%",
+			"2516ms EXECUTING 50%: chatty COMPLETE 100%",
 			"3150ms COMPLETE 100%: left COMPLETE 100%, right COMPLETE 100%",
 		}
 		if diff := cmp.Diff(want, got); diff != "" {

@@ -124,7 +124,7 @@ func (t *authorizerTest) wantRefused(why string, req driver.AuthenticateRequest)
 	}
 	for _, values := range req.Header {
 		for _, v := range values {
-			for _, word := range strings.Fields(v) {
+			for word := range strings.FieldsSeq(v) {
 				if len(word) > 8 && strings.Contains(err.Error(), word) {
 					t.Errorf("%s: the error gives away a credential", why)
 				}

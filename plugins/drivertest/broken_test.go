@@ -23,7 +23,7 @@ const brokenEnv = "DRIVERTEST_BROKEN"
 
 // TestSuiteFindsWhatIsBroken runs the suite on drivers that each break one clause, in processes of their own, and expects
 // the test of that clause to fail.
-func TestSuiteFindsWhatIsBroken(t *testing.T) {
+func TestSuiteFindsWhatIsBroken(t *testing.T) { //nolint:tparallel // a suite looks for leaks, so it runs alone
 	if name := os.Getenv(brokenEnv); name != "" {
 		runBroken(t, name)
 		return

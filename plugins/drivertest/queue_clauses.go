@@ -51,7 +51,11 @@ var sendClauses = []queueClause{
 	{"a Body may have MaxBytes and no more, and each message has its own result", func(t *queueTest) {
 		most := strings.Repeat("b", t.caps.MaxBytes)
 		messages := []driver.Message{
-			{Body: []byte(most)}, {Body: []byte(most + "b")}, {Body: []byte("ok")}, {}, {Group: "a\x00b", Body: []byte("x")},
+			{Body: []byte(most)},
+			{Body: []byte(most + "b")},
+			{Body: []byte("ok")},
+			{},
+			{Group: "a\x00b", Body: []byte("x")},
 			{Group: "\xff", Body: []byte("x")},
 		}
 		codes := []driver.Code{0, driver.TooLarge, 0, driver.Invalid, driver.Invalid, driver.Invalid}

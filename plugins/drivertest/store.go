@@ -404,7 +404,7 @@ func diffRecords(want, got any) string {
 	return cmp.Diff(want, got,
 		cmpopts.EquateEmpty(),
 		cmpopts.SortSlices(func(a, b driver.IndexEntry) bool { return a.Index < b.Index }),
-		cmp.Transformer("seconds", func(at time.Time) string { return cutToSecond(at) }))
+		cmp.Transformer("seconds", cutToSecond))
 }
 
 func cutToSecond(at time.Time) string {

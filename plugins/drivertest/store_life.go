@@ -114,7 +114,7 @@ var concurrencyClauses = []storeClause{
 		defer close(done)
 		for n := range 4 {
 			writers.Go(func() {
-				for i := 0; i < 2000; i++ {
+				for i := range 2000 {
 					select {
 					case <-done:
 						return
@@ -206,7 +206,8 @@ var storeLifeClauses = []storeClause{
 	{"Migrate adds kinds and indexes to what is there", func(t *storeTest) {
 		t.put(key("a"), "x", entry("ip", "1"))
 		more := driver.Schema{Kinds: []driver.KindSchema{
-			{Kind: kind, Indexes: []string{index, index2, "three"}}, {Kind: otherKind, Indexes: []string{index}},
+			{Kind: kind, Indexes: []string{index, index2, "three"}},
+			{Kind: otherKind, Indexes: []string{index}},
 			{Kind: "gamma", Indexes: []string{index}},
 		}}
 		if _, err := t.store.Migrate(t.Context(), driver.MigrateRequest{Schema: more}); err != nil {

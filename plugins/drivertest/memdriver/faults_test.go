@@ -122,7 +122,8 @@ func TestFaultsOfMessages(t *testing.T) {
 			memdriver.Fault{Each: func(i int) memdriver.Fault {
 				return []memdriver.Fault{memdriver.Throttled(0), {Duplicate: true}}[i]
 			}},
-			[]bool{true, false}, []string{"b", "b"},
+			[]bool{true, false},
+			[]string{"b", "b"},
 		},
 	}
 	for name, tt := range tests {
