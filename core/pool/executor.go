@@ -88,7 +88,10 @@ func (x *execution) perform(ready []string) {
 			ready = append(ready, x.frontier.Done(x.run.Agenda.Operations[r.operation].Name)...)
 		}
 		if r.ending == failed {
-			x.failures = append(x.failures, r.failure)
+			failure := r.failure
+			failure.Message = fmt.Sprintf("operation %q: %s", x.run.Agenda.Operations[r.operation].Name, failure.Message)
+			failure.Payload = nil // it is with the operation
+			x.failures = append(x.failures, failure)
 		}
 		x.record(r, running == 0 && (r.ending != succeeded || len(ready) == 0))
 	}
@@ -152,7 +155,7 @@ func (x *execution) operation(i int) result {
 	case r.ctx.Err() != nil:
 		return result{operation: i, ending: interrupted}
 	default:
-		return result{operation: i, ending: failed, failure: failureOf(err, task.Operation.Name)}
+		return result{operation: i, ending: failed, failure: failureOf(err)}
 	}
 }
 
@@ -244,9 +247,6 @@ func (x *execution) finish() {
 		status.Outcome = model.Failed
 		status.Message = x.failures[0].Message
 		status.DiagnosticEvents = x.failures
-		for i := range status.DiagnosticEvents {
-			status.DiagnosticEvents[i].Payload = nil // it is with the operation
-		}
 	case left:
 		status = model.Status{State: model.Waiting, Message: "handed back: " + ErrDraining.Error()}
 	default:
@@ -293,12 +293,11 @@ func complete(op *model.OperationProgress, outcome model.Outcome) {
 	op.CompletedTime = time.Now()
 }
 
-func failureOf(err error, operation string) model.DiagnosticEvent {
+func failureOf(err error) model.DiagnosticEvent {
 	event := model.DiagnosticEvent{Message: err.Error()}
 	if f, ok := errors.AsType[*OperationError](err); ok {
 		event = f.DiagnosticEvent
 	}
-	event.Message = fmt.Sprintf("operation %q: %s", operation, event.Message)
 	if event.Time.IsZero() {
 		event.Time = time.Now()
 	}

@@ -187,7 +187,7 @@ func TestAfterAFailureNothingStartsAndWhatRunsMayEnd(t *testing.T) {
 			t.Errorf("reported %v; want nothing of operations that were not started", merged)
 		}
 		bad := merged["bad"]
-		event.Payload = json.RawMessage(`"log"`)
+		event.Message, event.Payload = "boom", json.RawMessage(`"log"`) // whose event it is need not be said
 		if diff := cmp.Diff([]model.DiagnosticEvent{event}, bad.DiagnosticEvents); diff != "" {
 			t.Errorf("event of the operation (-want +got):\n%s", diff)
 		}

@@ -53,6 +53,7 @@ type Launcher struct {
 	cfg      Config
 	lock     *os.File
 	attempts atomic.Int64
+	missing  sync.Map // operation types without a handler that were logged
 
 	mu       sync.Mutex
 	guardian *guardian
@@ -104,6 +105,10 @@ func (l *Launcher) guard() (*guardian, error) {
 func (l *Launcher) Launch(ctx context.Context, task *pool.Task) (json.RawMessage, error) {
 	h, err := l.cfg.Handlers.Lookup(task.Operation.Type)
 	if err != nil {
+		if _, told := l.missing.LoadOrStore(task.Operation.Type, true); !told {
+			l.cfg.Log.Warn("an operation type has no handler here; its operations fail", "type", task.Operation.Type,
+				"agenda", task.AgendaID, "operation", task.Operation.Name, "error", err)
+		}
 		return nil, pool.NonRetryable("%v", err)
 	}
 	files := attemptFiles{dir: filepath.Join(l.cfg.Root, fmt.Sprintf("%s%d", attemptPrefix, l.attempts.Add(1)))}
@@ -118,7 +123,7 @@ func (l *Launcher) Launch(ctx context.Context, task *pool.Task) (json.RawMessage
 
 	end, err := l.run(ctx, h, task, files)
 	if err != nil {
-		return nil, fmt.Errorf("handler %s could not be started: %w", h.Command[0], err)
+		return nil, fmt.Errorf("%s could not be started: %w", filepath.Base(h.Command[0]), err)
 	}
 	what := end.verdict(h.Timeout)
 	if what == "" {
@@ -252,6 +257,12 @@ func (e *ending) verdict(timeout time.Duration) string {
 	return ""
 }
 
+// failedByItself reports whether the handler ended with a status that says that it failed.
+func (e *ending) failedByItself() bool {
+	status, _ := e.state.Sys().(syscall.WaitStatus)
+	return e.cause == nil && status.Exited() && status.ExitStatus() != 0
+}
+
 // diagnosis is the payload of a failure's diagnostic event.
 type diagnosis struct {
 	Operation string   `json:"operation"`
@@ -269,11 +280,13 @@ func (e *ending) failure(task *pool.Task, h registry.Handler, what string) *pool
 		code := e.state.ExitCode()
 		d.ExitCode = &code
 	}
-	f := &pool.OperationError{DiagnosticEvent: model.DiagnosticEvent{
-		Message: fmt.Sprintf("handler %s %s", h.Command[0], what),
-	}}
-	if last := lastLine(d.Output); last != "" {
-		f.Message += ": " + last
+	f := &pool.OperationError{DiagnosticEvent: model.DiagnosticEvent{Message: filepath.Base(h.Command[0]) + " " + what}}
+	switch last := lastLine(d.Output); {
+	case last == "":
+	case e.failedByItself(): // and so the last that it said is why
+		f.Message = last + " (" + f.Message + ")"
+	default:
+		f.Message += "; it said last: " + last
 	}
 	if e.cause == nil && e.state.ExitCode() == handler.ExitNonRetryable {
 		f.StatusCode = model.StatusNonRetryable

@@ -3,6 +3,7 @@
 package process
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -131,7 +132,7 @@ func TestLaunchReturnsWhatTheResultFileHolds(t *testing.T) {
 	}
 }
 
-func TestAFailureNamesHandlerCauseAndLastOutput(t *testing.T) {
+func TestAFailureNamesTheCauseFirstThenTheHandler(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		script       string
@@ -139,17 +140,17 @@ func TestAFailureNamesHandlerCauseAndLastOutput(t *testing.T) {
 		nonRetryable bool
 		payload      string // part of it
 	}{
-		"exit status":        {`echo starting; echo no such codec >&2; exit 3`, "exited with status 3: no such codec", false, `"exitCode":3,"output":"starting\nno such codec"`},
-		"non-retryable":      {`exit 65`, "exited with status 65", true, `"exitCode":65`},
-		"signal":             {`kill -SEGV $$`, "was killed by signal 11 (segmentation fault)", false, `"signal":"segmentation fault"`},
-		"garbage as output":  {`head -c 100000 /dev/urandom; echo; echo last; exit 1`, "exited with status 1: last", false, "last"},
-		"huge output":        {`yes | head -c 20000000; exit 1`, "exited with status 1: y", false, strings.Repeat(`y\n`, 49) + `y"`},
-		"invalid result":     {`echo oops > $POP_RESULT_FILE; echo log`, `wrote a result that is not JSON: "oops": log`, false, `"exitCode":0`},
-		"result too large":   {`head -c 2000000 /dev/zero > $POP_RESULT_FILE`, "wrote a result of more than 1048576 bytes", false, ""},
-		"result a pipe":      {`mkfifo $POP_RESULT_FILE`, ".pop-result.json is not a regular file", false, ""},
-		"result a link":      {`ln -s /etc/passwd $POP_RESULT_FILE`, "left a result that cannot be read", false, ""},
-		"children left":      {`sleep 1000 & sleep 1000 > /dev/null 2>&1 &`, "ended before processes that it had started; they were killed", false, ""},
-		"child has left too": {`setsid sleep 3 &`, "that left its process group still holds its output", false, ""},
+		"exit status":        {`echo starting; echo no such codec >&2; exit 3`, "no such codec (sh exited with status 3)", false, `"exitCode":3,"output":"starting\nno such codec"`},
+		"non-retryable":      {`exit 65`, "sh exited with status 65", true, `"exitCode":65`},
+		"signal":             {`kill -SEGV $$`, "sh was killed by signal 11 (segmentation fault)", false, `"signal":"segmentation fault"`},
+		"garbage as output":  {`head -c 100000 /dev/urandom; echo; echo last; exit 1`, "last (sh exited with status 1)", false, "last"},
+		"huge output":        {`yes | head -c 20000000; exit 1`, "y (sh exited with status 1)", false, strings.Repeat(`y\n`, 49) + `y"`},
+		"invalid result":     {`echo oops > $POP_RESULT_FILE; echo log`, `sh wrote a result that is not JSON: "oops"; it said last: log`, false, `"exitCode":0`},
+		"result too large":   {`head -c 2000000 /dev/zero > $POP_RESULT_FILE`, "sh wrote a result of more than 1048576 bytes", false, ""},
+		"result a pipe":      {`mkfifo $POP_RESULT_FILE`, "sh left a result that cannot be read: .pop-result.json is not a regular file", false, ""},
+		"result a link":      {`ln -s /etc/passwd $POP_RESULT_FILE`, "sh left a result that cannot be read", false, ""},
+		"children left":      {`sleep 1000 & sleep 1000 > /dev/null 2>&1 &`, "sh ended before processes that it had started; they were killed", false, ""},
+		"child has left too": {`setsid sleep 3 &`, "sh ended, but a process that it had started and that left its process group still holds its output", false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -158,8 +159,8 @@ func TestAFailureNamesHandlerCauseAndLastOutput(t *testing.T) {
 			if !errors.As(err, &f) {
 				t.Fatalf("error is %v; want an OperationError", err)
 			}
-			if !strings.HasPrefix(f.Message, "handler /bin/sh ") || !strings.Contains(f.Message, tc.message) {
-				t.Errorf("message is %q; want the handler and %q", f.Message, tc.message)
+			if !strings.HasPrefix(f.Message, tc.message) {
+				t.Errorf("message is %q; want %q first", f.Message, tc.message)
 			}
 			if got := f.StatusCode == model.StatusNonRetryable; got != tc.nonRetryable {
 				t.Errorf("non-retryable is %t", got)
@@ -171,6 +172,21 @@ func TestAFailureNamesHandlerCauseAndLastOutput(t *testing.T) {
 				t.Errorf("payload has %d bytes", len(f.Payload))
 			}
 		})
+	}
+}
+
+func TestAnOperationTypeWithoutAHandlerIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	l := newLauncher(t, script("true"))
+	var log bytes.Buffer
+	l.cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+	for _, operationType := range []string{"other", "script", "other", "third"} {
+		tk := task()
+		tk.Operation.Type = operationType
+		_, _ = l.Launch(t.Context(), tk)
+	}
+	if got := log.String(); strings.Count(got, "level=WARN") != 2 || strings.Count(got, "type=other ") != 1 || strings.Count(got, "type=third ") != 1 {
+		t.Errorf("logged:\n%s", got)
 	}
 }
 
@@ -187,7 +203,7 @@ func TestAnOperationThatCannotBeStartedFails(t *testing.T) {
 		nonRetryable bool
 	}{
 		"unknown type":   {script(""), "other", `no handler for operation type "other"`, true},
-		"no program":     {absent, "script", "handler /no/such/handler could not be started", false},
+		"no program":     {absent, "script", "handler could not be started: ", false},
 		"no work folder": {nowhere, "script", "/no/such/folder", false},
 	} {
 		t.Run(name, func(t *testing.T) {
