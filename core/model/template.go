@@ -20,7 +20,7 @@ const popPrefix = "pop."
 // payload, which may be any JSON; no payload is an empty object. What is filled in is data: a reference in it is not one.
 //
 // References in the payloads of operations to results and to what every payload may refer to stay, for the executor. Anything
-// else that cannot be filled is an error of kind [Invalid] with an issue for each. The agenda is not validated further. Its
+// else that cannot be filled is an error of kind [Invalid] with an issue for each, and one for each field that the payload lacks. The agenda is not validated further. Its
 // title is the template's unless it has its own.
 func (v *AgendaTemplate) Instantiate(payload json.RawMessage) (Agenda, error) {
 	c := checker{prefix: "agenda."}
@@ -38,12 +38,13 @@ func (v *AgendaTemplate) Instantiate(payload json.RawMessage) (Agenda, error) {
 		return value, ok
 	}
 
+	lacks := lacking{}
 	agenda := v.Agenda.clone()
 	agenda.ID, agenda.AgendaInsight = "", nil
 	agenda.eachField(func(f field) {
 		value, err := workflow.Resolve(f.raw(), lookup)
 		if err != nil {
-			c.references(f.path, err)
+			c.references(f.path, lacks.take(err))
 		} else if !f.set(value) {
 			c.issue(f.path, "is filled with %s; it must be text", clip(string(value)))
 		}
@@ -51,7 +52,7 @@ func (v *AgendaTemplate) Instantiate(payload json.RawMessage) (Agenda, error) {
 	names := v.names()
 	for i := range agenda.Operations {
 		filled, left, err := workflow.Fill(agenda.Operations[i].Payload, lookup)
-		c.references(operationPath(i, "payload"), err)
+		c.references(operationPath(i, "payload"), lacks.take(err))
 		for _, ref := range left {
 			if !knownInPayload(ref.Name) {
 				c.unknown(operationPath(i, "payload"), ref, names)
@@ -59,7 +60,7 @@ func (v *AgendaTemplate) Instantiate(payload json.RawMessage) (Agenda, error) {
 		}
 		agenda.Operations[i].Payload = filled
 	}
-	if len(c.issues) > 0 {
+	if c.issues = append(lacks.issues(v), c.issues...); len(c.issues) > 0 {
 		return Agenda{}, &Error{Kind: Invalid, Detail: "fill agenda template", Issues: c.result()}
 	}
 	if agenda.Title == "" {

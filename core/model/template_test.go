@@ -76,7 +76,7 @@ func TestWhatCannotBeFilledIsReportedAllAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &model.Error{Kind: model.Invalid, Detail: "fill agenda template", Issues: []model.Issue{
-		{"agenda.customerId", "reference @<pop.payload::/customer>: pop.payload has no /customer; correct the pointer, or add a fallback as in @<pop.payload::/customer?text>"},
+		{"payload.customer", "is missing; used by customerId"},
 		{"agenda.title", "is filled with {}; it must be text"},
 		{"agenda.linkId", "reference @<a.out>: there is nothing called a.out"},
 		{"agenda.params.p", "reference @<nope> at /0: there is nothing called nope"},
@@ -89,6 +89,36 @@ func TestWhatCannotBeFilledIsReportedAllAtOnce(t *testing.T) {
 	}
 	if _, err := template.Instantiate(json.RawMessage(`{"a"`)); model.KindOf(err) != model.Invalid {
 		t.Errorf("a payload that is not JSON: %v", err)
+	}
+}
+
+func TestAFieldThatThePayloadLacksIsReportedOnceWithAllThatUseIt(t *testing.T) {
+	t.Parallel()
+	template := decode[model.AgendaTemplate](t, `{"agenda":{"title":"for @<pop.payload::/out~1Dir>","operations":[
+		{"name":"a","type":"t","payload":["@<pop.payload::/out~1Dir>/a","@<pop.payload::/in/file>","@<pop.payload::/nope"]},
+		{"name":"b","type":"t","payload":["@<pop.payload::/out~1Dir>/b","@<pop.payload::/out~1Dir>/c","@<pop.payload::/width?320>","@<a.out>"]},
+		{"name":"c","type":"t","payload":["@<pop.payload::/in/file?none>","@<pop.payload>"],"params":{"p":"@<pop.payload::/width?3>"}}]}}`)
+	_, err := template.Instantiate(json.RawMessage(`{"in":{}}`))
+	var got *model.Error
+	if !errors.As(err, &got) {
+		t.Fatal(err)
+	}
+	want := []model.Issue{
+		{"payload.out/Dir", "is missing; used by title, a, b"},
+		{"payload.in.file", "is missing; used by a"},
+		{"agenda.operations[0].payload", "reference @<pop.payload::/nope at /2: it does not end; close it with >, or write @<< for a literal @<"},
+	}
+	if diff := cmp.Diff(want, got.Issues); diff != "" {
+		t.Error(diff)
+	}
+	fields := []model.PayloadField{
+		{"out/Dir", false, []string{"title", "a", "b"}},
+		{"in.file", false, []string{"a", "c"}},
+		{"width", true, []string{"b", "c"}},
+		{"", false, []string{"c"}},
+	}
+	if diff := cmp.Diff(fields, template.PayloadFields()); diff != "" {
+		t.Error(diff)
 	}
 }
 
