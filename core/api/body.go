@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -25,13 +26,16 @@ var jsonFormat = huma.Format{
 	Unmarshal: func(data []byte, v any) error { return located(data, json.Unmarshal(data, v)) },
 }
 
-// located says in which line a document stops being JSON.
+// located says in which line a document stops being JSON, and which field a value does not fit.
 func located(data []byte, err error) error {
 	offset := int64(len(data))
 	var syntax *json.SyntaxError
+	var misfit *json.UnmarshalTypeError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &misfit): // the schema has the types checked before, but not how large numbers are
+		return errors.New(strings.TrimPrefix(misfit.Field+": ", ": ") + doesNotFit(misfit))
 	case errors.As(err, &syntax):
 		offset = min(syntax.Offset, offset)
 	case !errors.Is(err, io.ErrUnexpectedEOF):
@@ -84,15 +88,24 @@ func (d decoder[T]) explain(data []byte, err error) error {
 		return model.Errorf(model.Malformed, "the body is missing; send JSON")
 	}
 	var parsed any
-	if err := json.Unmarshal(data, &parsed); err != nil {
-		return model.Errorf(model.Malformed, "%v", located(data, err))
+	var misfit *json.UnmarshalTypeError
+	if anyErr := json.Unmarshal(data, &parsed); anyErr != nil && !errors.As(anyErr, &misfit) {
+		return model.Errorf(model.Malformed, "%v", located(data, anyErr))
 	}
 	var result huma.ValidateResult
 	path := huma.NewPathBuffer([]byte("body"), len("body"))
 	huma.Validate(d.registry, d.schema, path, huma.ModeWriteToServer, parsed, &result)
-	if len(result.Errors) == 0 { // the decoder is stricter than the schema
-		return &model.Error{Kind: model.Invalid, Detail: "the request is not valid", Issues: []model.Issue{{Message: err.Error()}}}
+	if len(result.Errors) == 0 || misfit != nil { // the decoder is stricter than the schema
+		issue := model.Issue{Message: err.Error()}
+		if errors.As(err, &misfit) {
+			issue = model.Issue{Path: misfit.Field, Message: doesNotFit(misfit)}
+		}
+		return &model.Error{Kind: model.Invalid, Detail: "the request is not valid", Issues: []model.Issue{issue}}
 	}
 	p, _ := newProblem(nil, http.StatusUnprocessableEntity, "", result.Errors...).(*wire.Problem)
 	return p
+}
+
+func doesNotFit(e *json.UnmarshalTypeError) string {
+	return fmt.Sprintf("the %s does not fit", e.Value)
 }

@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -105,6 +106,11 @@ func (a *API) guard(acc access, serve func(ctx context.Context, c *gin.Context, 
 			a.fail(ctx, c, err)
 			return
 		}
+		// What follows would take a query that cannot be read for none, and so drop filters.
+		if _, err := url.ParseQuery(c.Request.URL.RawQuery); err != nil {
+			a.fail(ctx, c, model.Errorf(model.Malformed, "the query cannot be read: %v; percent-encode what has a meaning in queries", err))
+			return
+		}
 		var body []byte
 		if acc.body {
 			buf := buffers.Get().(*bytes.Buffer)
@@ -189,6 +195,9 @@ func readBody(c *gin.Context, buf *bytes.Buffer) error {
 		return errBodyTooLarge
 	case err != nil:
 		return model.Errorf(model.Malformed, "the body cannot be read: %v", err)
+	}
+	if err := model.CheckJSON(buf.Bytes(), model.MaxDepth); err != nil {
+		return model.Errorf(model.Malformed, "the body %v", err)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/pop-platform/pop/core/model"
 	"github.com/pop-platform/pop/core/pool"
 	"github.com/pop-platform/pop/core/pool/registry"
 )
@@ -113,6 +114,9 @@ func (f attemptFiles) result(limit int64) (json.RawMessage, error) {
 	}
 	if !json.Valid(data) {
 		return nil, fmt.Errorf("wrote a result that is not JSON: %.60q", data)
+	}
+	if err := model.CheckJSON(data, model.MaxResultDepth); err != nil {
+		return nil, fmt.Errorf("wrote a result that %w", err)
 	}
 	return data, nil
 }

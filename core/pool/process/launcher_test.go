@@ -147,6 +147,8 @@ func TestAFailureNamesTheCauseFirstThenTheHandler(t *testing.T) {
 		"huge output":        {`yes | head -c 20000000; exit 1`, "y (sh exited with status 1)", false, strings.Repeat(`y\n`, 49) + `y"`},
 		"invalid result":     {`echo oops > $POP_RESULT_FILE; echo log`, `sh wrote a result that is not JSON: "oops"; it said last: log`, false, `"exitCode":0`},
 		"result too large":   {`head -c 2000000 /dev/zero > $POP_RESULT_FILE`, "sh wrote a result of more than 1048576 bytes", false, ""},
+		"result too deep":    {`{ yes [ | head -n 501; yes ] | head -n 501; } > $POP_RESULT_FILE`, "sh wrote a result that is nested deeper than 500 levels", false, ""},
+		"result not UTF-8":   {`printf '"\377"' > $POP_RESULT_FILE`, "sh wrote a result that is not UTF-8 at byte 2", false, ""},
 		"result a pipe":      {`mkfifo $POP_RESULT_FILE`, "sh left a result that cannot be read: .pop-result.json is not a regular file", false, ""},
 		"result a link":      {`ln -s /etc/passwd $POP_RESULT_FILE`, "sh left a result that cannot be read", false, ""},
 		"children left":      {`sleep 1000 & sleep 1000 > /dev/null 2>&1 &`, "sh ended before processes that it had started; they were killed", false, ""},
@@ -298,7 +300,7 @@ func TestProgressIsReportedWhileTheHandlerRunsAndALastTime(t *testing.T) {
 	_, err := newLauncher(t, script(`
 echo '{"percent": 10, "message": "first", "params": {"job": 1}}' >> $POP_PROGRESS_FILE
 while [ ! -e `+flag+` ]; do sleep 0.01; done
-{ echo garbage; echo '{"percent": 40, "message": "second"}'; echo '{"percent": 50}'; printf '{"percent": 60'; } >> $POP_PROGRESS_FILE`)).Launch(t.Context(), tk)
+{ echo garbage; printf '{"params": {"not UTF-8": "\377"}}\n'; echo '{"percent": 40, "message": "second"}'; echo '{"percent": 50}'; printf '{"percent": 60'; } >> $POP_PROGRESS_FILE`)).Launch(t.Context(), tk)
 	if err != nil {
 		t.Fatal(err)
 	}

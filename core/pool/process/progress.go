@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/pop-platform/pop/core/model"
 	"github.com/pop-platform/pop/core/pool"
 )
 
@@ -60,7 +61,7 @@ func (r *progressReader) poll() {
 	found := false
 	for line := range bytes.Lines(chunk) {
 		var p pool.Progress
-		if err := json.Unmarshal(line, &p); err != nil {
+		if json.Unmarshal(line, &p) != nil || model.CheckJSON(line, model.MaxResultDepth) != nil {
 			r.warn("line of a progress file is not a progress object", "line", string(line[:min(len(line), 100)]))
 			continue
 		}
