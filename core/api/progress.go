@@ -119,6 +119,9 @@ func (a *API) streamProgress(ctx context.Context, in *idInput) (*huma.StreamResp
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
 		hc.SetHeader("Content-Type", "text/event-stream")
 		hc.SetHeader("Cache-Control", "no-store")
+		if hc.Method() == http.MethodHead {
+			return
+		}
 		w := hc.BodyWriter()
 		for {
 			if err := sendEvent(w, progress, version); err != nil || progress.State == model.Complete {

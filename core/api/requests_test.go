@@ -77,7 +77,7 @@ func TestBadInputIsRefusedWithWhatAndWhere(t *testing.T) {
 		{"a path with a slash too many", "GET /v1/customers/", "", 404, "/v1/customers/", nil},
 		{"a verb that is not there", "POST /v1/agendas/x:explode", "", 404, "x:explode", nil},
 		{"a verb without an id", "POST /v1/agendas/x", "", 404, "/v1/agendas/x", nil},
-		{"a method that is not possible", "PATCH /v1/customers", "", 405, "only POST, GET", nil},
+		{"a method that is not possible", "PATCH /v1/customers", "", 405, "only POST, GET, HEAD", nil},
 		{"an agenda that is not there", "GET /v1/agendas/x", "", 404, `no agenda "x"`, nil},
 		{"a linkId that nothing has", "GET /v1/links/a%2Fb", "", 404, `"a/b"`, nil},
 	}
@@ -114,6 +114,26 @@ func TestBodyMustBeDeclaredAsJSON(t *testing.T) {
 				t.Errorf("%s of %q: %d, want %d", path, contentType, r.status, status)
 			}
 		}
+	}
+}
+
+func TestHeadIsGetWithoutItsBody(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, serverOptions{})
+	s.configure()
+	submitted, err := s.client(root).Submit(t.Context(), agenda("Acme"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/healthz", "/readyz", "/v1/customers", "/v1/customers/Acme", "/v1/customers/nobody", "/v1/agendas/" + submitted.Agenda.ID} {
+		head, get := s.do(root, "HEAD", path, ""), s.do(root, "GET", path, "")
+		if head.status != get.status || head.body != "" || head.header.Get("ETag") != get.header.Get("ETag") {
+			t.Errorf("HEAD of %s: %+v, want what GET answers, %+v, and no body", path, head, get)
+		}
+	}
+	// A stream that ends only with its agenda is not waited for.
+	if r := s.do(root, "HEAD", "/v1/agenda-progress/"+submitted.Agenda.ID+"/events", ""); r.header.Get("Content-Type") != "text/event-stream" {
+		t.Errorf("HEAD of a stream: %+v", r)
 	}
 }
 

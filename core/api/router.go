@@ -36,6 +36,9 @@ func (r *router) Handle(op *huma.Operation, handler func(huma.Context)) {
 	path, verb := ginPath(op.Path)
 	if verb == "" {
 		r.api.gin.Handle(op.Method, path, serve)
+		if op.Method == http.MethodGet { // net/http leaves out the body
+			r.api.gin.Handle(http.MethodHead, path, serve)
+		}
 		return
 	}
 	key := op.Method + path

@@ -63,6 +63,9 @@ func New(baseURL string, o Options) (*Client, error) {
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("server address %q is not of the form http://host:port", baseURL)
 	}
+	if strings.ContainsFunc(o.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return nil, errors.New("the token holds a blank, a line break or a character outside of ASCII, as no token does")
+	}
 	c := &Client{base: strings.TrimRight(u.String(), "/"), token: o.Token, userAgent: o.UserAgent, http: o.HTTPClient}
 	if c.userAgent == "" {
 		c.userAgent = "pop-go-client"

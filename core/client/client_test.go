@@ -286,3 +286,12 @@ func TestAddressMustBeAURL(t *testing.T) {
 		}
 	}
 }
+
+func TestTokenMustFitAHeader(t *testing.T) {
+	t.Parallel()
+	for _, token := range []string{"two\nlines", "with blank", "töken", "\x00"} {
+		if _, err := New("http://localhost", Options{Token: token}); err == nil || strings.Contains(err.Error(), token) {
+			t.Errorf("%q: %v, want an error that does not repeat it", token, err)
+		}
+	}
+}
