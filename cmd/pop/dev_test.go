@@ -71,6 +71,39 @@ func TestDevSaysFirstThatAuthenticationIsOffAndRunsTheSamples(t *testing.T) {
 	}
 }
 
+func TestDevOnlySaysToTryWhatWorks(t *testing.T) {
+	t.Parallel()
+	const sample, last = "agenda submit --template words", "Reference of the API"
+	x := newTerminal(t)
+	said := func(args ...string) string {
+		d := x.dev(args...)
+		eventually(t, "all is said", func() bool { return strings.Contains(d.said.String(), last) })
+		d.stop()
+		return d.said.String()
+	}
+	contains(t, said(), sample, "doctor --handlers .pop/handlers.yaml")
+	mine := x.write("mine.yaml", "handlers: {text.count: {command: ['true']}}\n")
+	own := said("--handlers", mine)
+	contains(t, own, "mine.yaml has no handlers of its operation types text.publish, text.report, text.upper")
+	for name, text := range map[string]string{"with other handlers": own, "without samples": said("--data", "empty", "--no-samples")} {
+		if strings.Contains(text, sample) {
+			t.Errorf("%s it says to try the sample:\n%s", name, text)
+		}
+	}
+}
+
+func TestDevLogsOperationTypesWithoutAHandler(t *testing.T) {
+	t.Parallel()
+	x := newTerminal(t)
+	d := x.dev("--handlers", x.write("mine.yaml", "handlers: {}\n"))
+	for range 2 {
+		x.await(x.submit("customerId: acme\noperations: [{name: a, type: text.count}]\n"), model.Complete)
+	}
+	if log := d.log.String(); strings.Count(log, "level=WARN") != 1 || !strings.Contains(log, "type=text.count") {
+		t.Errorf("logged:\n%s", log)
+	}
+}
+
 func TestDevGoesOnAfterItWasKilled(t *testing.T) {
 	t.Parallel()
 	x := newTerminal(t)

@@ -38,7 +38,7 @@ func TestDoctorFindsNothingWrongWithDev(t *testing.T) {
 	x := newTerminal(t)
 	x.dev()
 	findings, status := x.diagnose("--data", ".pop")
-	for _, check := range []string{"server", "version", "ready", "clock", "authentication", "insights", "data folder", "disk space", "store", "handlers"} {
+	for _, check := range []string{"server", "version", "ready", "clock", "authentication", "insights", "data folder", "disk space", "store", "handlers", "operation types"} {
 		f, ok := findings[check]
 		if !ok || f.Level == doctor.Fail || f.Level == doctor.Warn && check != "disk space" {
 			t.Errorf("%s: %+v", check, f)
@@ -72,6 +72,25 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 	}
 	said := x.run("", "doctor", "--handlers", handlers).stdout
 	contains(t, said, "nowhere.sh", "no-such-program-anywhere", "misspelt", "/no/such/folder", "pop dev")
+}
+
+func TestDoctorTellsOfOperationTypesWithoutAHandler(t *testing.T) {
+	t.Parallel()
+	x := newTerminal(t)
+	x.dev()
+	x.gatedSetup()
+	x.do("apply", "-f", "gated.yaml")
+	findings, status := x.diagnose("--data", ".pop")
+	f := findings["operation types"]
+	if f.Level != doctor.Warn || status != 0 {
+		t.Errorf("%+v, exit status %d", f, status)
+	}
+	contains(t, f.Detail, "no handler of type gated", "insight gates")
+	findings, _ = x.diagnose("--handlers", x.write("all.yaml",
+		"handlers: {gated: {command: ['true']}, text.count: {command: ['true']}, text.upper: {command: ['true']}, text.report: {command: ['true']}, text.publish: {command: ['true']}}\n"))
+	if f := findings["operation types"]; f.Level != doctor.OK {
+		t.Errorf("with all handlers: %+v", f)
+	}
 }
 
 func TestDoctorTellsWhenTheClocksDisagreeAndWhenATokenIsMissing(t *testing.T) {

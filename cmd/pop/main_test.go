@@ -141,7 +141,8 @@ type daemon struct {
 	t     *testing.T
 	cmd   *exec.Cmd
 	url   string
-	first string // line that it printed
+	first string      // line that it printed
+	said  *syncBuffer // what it printed after that
 	log   *syncBuffer
 	ended chan struct{} // closed when it has ended
 }
@@ -149,7 +150,7 @@ type daemon struct {
 // dev starts pop dev on a port of its own. Commands of the terminal talk to it from then on.
 func (x *terminal) dev(args ...string) *daemon {
 	x.t.Helper()
-	d := &daemon{t: x.t, log: &syncBuffer{}, ended: make(chan struct{})}
+	d := &daemon{t: x.t, said: &syncBuffer{}, log: &syncBuffer{}, ended: make(chan struct{})}
 	d.cmd = x.command(context.Background(), append([]string{"dev", "--addr", "127.0.0.1:0"}, args...)...)
 	d.cmd.Stderr = d.log
 	stdout, err := d.cmd.StdoutPipe()
@@ -166,7 +167,8 @@ func (x *terminal) dev(args ...string) *daemon {
 	}
 	d.first = lines.Text()
 	go func() {
-		for lines.Scan() { // nobody reads the rest
+		for lines.Scan() {
+			_, _ = fmt.Fprintln(d.said, lines.Text())
 		}
 		_ = d.cmd.Wait()
 		close(d.ended)

@@ -107,6 +107,43 @@ func TestAServerAndAPullerApartRunAgendasOfThoseWhoHaveATokenForIt(t *testing.T)
 	}
 }
 
+func TestATokenIsMadeWithItsEntryForTheServer(t *testing.T) {
+	t.Parallel()
+	x := newTerminal(t)
+	tokens, file := map[string]string{}, "tokens:\n"
+	for subject, args := range map[string][]string{
+		"admin": {"--global", "--role", "read,operate"},
+		"alice": {"--customer", "acme", "--role", "read", "--role", "submit", "--valid", "1h"},
+	} {
+		made := x.run("", append([]string{"token", "--subject", subject}, args...)...)
+		tokens[subject] = strings.TrimSpace(made.stdout)
+		file += made.stderr
+		if made.status != 0 || len(tokens[subject]) < 40 || strings.Contains(made.stderr, tokens[subject]) {
+			t.Fatalf("got %+v", made)
+		}
+	}
+	addr := freeAddr(t)
+	x.background("serve", "--addr", addr, "--tokens", x.write("tokens.yaml", file))
+	x.env = append(x.env, "POP_SERVER=http://"+addr)
+	c := x.client()
+	eventually(t, "the server is ready", func() bool { return c.Ready(t.Context()) == nil })
+	as := func(subject string) *terminal {
+		return &terminal{t: t, dir: x.dir, env: append(append([]string{}, x.env...), "POP_TOKEN="+tokens[subject])}
+	}
+	as("admin").do("apply", "-f", quickstart+"/objects")
+	contains(t, as("alice").do("customer", "list"), "acme")
+	contains(t, as("alice").fail(1, "customer", "delete", "acme"), "operate")
+
+	for _, args := range [][]string{
+		{"token", "--subject", "x", "--role", "read"},
+		{"token", "--subject", "x", "--role", "read", "--global", "--customer", "acme"},
+		{"token", "--subject", "x", "--global"},
+		{"token", "--role", "read", "--global"},
+	} {
+		contains(t, x.fail(2, args...), "pop: say", "--help")
+	}
+}
+
 // quickstart is the folder of the quickstart's files.
 var quickstart = func() string {
 	dir, err := filepath.Abs("../../examples/quickstart")

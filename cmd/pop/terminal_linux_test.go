@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -105,5 +106,33 @@ func TestWatchOnATerminalDrawsOneTreeInPlace(t *testing.T) {
 		if !strings.HasPrefix(last[i], start) {
 			t.Errorf("line %d is %q, want %q", i, last[i], start)
 		}
+	}
+}
+
+func TestWhatToTypeNextIsSaidOnATerminalAndNamesTheServer(t *testing.T) {
+	t.Parallel()
+	x := newTerminal(t)
+	d := x.dev()
+	for _, c := range []struct {
+		env  []string
+		args []string
+		want string
+	}{
+		{x.env, nil, binary + " agenda watch "}, // POP_SERVER will be there again
+		{slices.DeleteFunc(slices.Clone(x.env), func(v string) bool { return strings.HasPrefix(v, "POP_SERVER=") }),
+			[]string{"--server", d.url}, binary + " --server " + d.url + " agenda watch "},
+	} {
+		master, slave := openTerminal(t, 200, 30)
+		cmd := x.command(t.Context(), append([]string{"agenda", "submit", "--template", "words", "--customer", "acme"}, c.args...)...)
+		cmd.Env, cmd.Stderr = c.env, slave
+		if err := cmd.Run(); err != nil {
+			t.Fatal(err)
+		}
+		said := make([]byte, 4096)
+		n, err := master.Read(said)
+		if err != nil {
+			t.Fatal(err)
+		}
+		contains(t, string(said[:n]), "accepted for insight text; follow it with: "+c.want)
 	}
 }

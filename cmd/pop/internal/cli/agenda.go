@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -17,14 +19,18 @@ import (
 )
 
 func (a *app) agendaCommand() *cobra.Command {
-	return group("agenda", "Submit agendas and follow them",
+	return group("agenda", "Submit agendas and follow them", `  pop agenda submit report.yaml --watch
+  pop agenda list --customer acme`,
 		a.submitCommand(), a.getAgendaCommand(), a.listAgendasCommand(), a.watchCommand(),
 		a.cancelCommand(), a.rerunCommand(), a.deleteAgendaCommand())
 }
 
 func (a *app) getAgendaCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "get ID", Short: "Show an agenda and the progress of its operations", Args: cobra.ExactArgs(1),
+		Use: "get ID", Short: "Show an agenda and the progress of its operations",
+		Example: `  pop agenda get "$ID"
+  pop agenda get "$ID" -o json`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -46,8 +52,13 @@ func (a *app) getAgendaCommand() *cobra.Command {
 	}
 }
 
-// printAgenda prints what people want to know of an agenda: what it is, how far it is, and what went wrong.
+// printAgenda prints what people want to know of an agenda: what it is, how far it is, and what went wrong. Each thing is said
+// once: what went wrong stands at the end, with what the handlers printed.
 func (a *app) printAgenda(agenda *model.Agenda, p *model.AgendaProgress) error {
+	told := map[string]bool{} // what stands at the end
+	for _, e := range p.DiagnosticEvents {
+		told[e.Message] = true
+	}
 	var about output.Rows
 	field := func(name, value string) {
 		if value != "" {
@@ -60,8 +71,14 @@ func (a *app) printAgenda(agenda *model.Agenda, p *model.AgendaProgress) error {
 	field("insight", p.AgendaInsight.InsightID)
 	field("linkId", p.LinkID)
 	field("state", fmt.Sprintf("%s, %.0f%%", tree.State(p.Status), p.PercentComplete))
-	field("message", p.Message)
-	field("attempts", fmt.Sprintf("%d of %d completed", p.AttemptsCompleted, p.MaximumAttempts))
+	if !told[p.Message] && p.Message != string(p.Outcome) {
+		field("message", p.Message)
+	}
+	attempts := fmt.Sprintf("%d of %d completed", p.AttemptsCompleted, p.MaximumAttempts)
+	if tree.NotRetried(p) {
+		attempts += "; not retried, as that would only repeat the failure"
+	}
+	field("attempts", attempts)
 	field("added", when(p.AddedTime))
 	field("started", when(p.StartedTime))
 	field("completed", when(p.CompletedTime))
@@ -76,8 +93,11 @@ func (a *app) printAgenda(agenda *model.Agenda, p *model.AgendaProgress) error {
 	for i := range p.Operations {
 		op := &p.Operations[i]
 		said := op.Message
-		if op.Outcome == model.Succeeded {
+		switch {
+		case op.Outcome == model.Succeeded:
 			said = clip(string(op.ResultPayload))
+		case told[op.Message] || told[failureOf(op)]:
+			said = "see below"
 		}
 		operations.Add("", op.Operation, types[op.Operation], tree.State(op.Status), fmt.Sprintf("%.0f%%", op.PercentComplete),
 			strconv.Itoa(op.AttemptCount), tree.Took(op, time.Now()), said)
@@ -88,14 +108,57 @@ func (a *app) printAgenda(agenda *model.Agenda, p *model.AgendaProgress) error {
 	if err := a.printer().Rows(operations); err != nil || len(p.DiagnosticEvents) == 0 {
 		return err
 	}
-	events := output.Rows{Header: []string{"", "TIME", "WHAT WENT WRONG"}}
+	return a.printEvents(p)
+}
+
+// failureOf returns how the failure of an operation is told among the events of its agenda.
+func failureOf(op *model.OperationProgress) string {
+	return fmt.Sprintf("operation %q: %s", op.Operation, op.Message)
+}
+
+// printEvents prints what went wrong. Below the failure of an operation's last attempt is the end of what its handler printed.
+func (a *app) printEvents(p *model.AgendaProgress) error {
+	printed := map[string]string{} // output, by the event of its agenda
+	key := func(t time.Time, message string) string { return fmt.Sprint(t.UnixNano(), message) }
+	for i := range p.Operations {
+		op := &p.Operations[i]
+		for _, e := range op.DiagnosticEvents {
+			var payload struct {
+				Output string `json:"output"`
+			}
+			if json.Unmarshal(e.Payload, &payload) == nil { // other launchers may leave other payloads
+				printed[key(e.Time, failureOf(op))] = payload.Output
+			}
+		}
+	}
+	var text strings.Builder
+	text.WriteString("\n  TIME                 WHAT WENT WRONG\n")
 	for _, e := range p.DiagnosticEvents {
-		events.Add("", when(e.Time), e.Message)
+		fmt.Fprintf(&text, "  %-19s  %s\n", when(e.Time), output.Clean(e.Message))
+		for _, line := range ending(printed[key(e.Time, e.Message)], e.Message) {
+			text.WriteString("    | " + line + "\n")
+		}
 	}
-	if _, err := fmt.Fprintln(a.Stdout); err != nil {
-		return err
+	_, err := io.WriteString(a.Stdout, text.String())
+	return err
+}
+
+// ending returns the last lines of a handler's output, fit for a terminal; none if a message says all there is.
+func ending(text, message string) []string {
+	const most, width = 20, 200
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	if len(lines) == 1 && strings.Contains(message, lines[0]) {
+		return nil
 	}
-	return a.printer().Rows(events)
+	var shown []string
+	if hidden := len(lines) - most; hidden > 0 {
+		shown = append(shown, fmt.Sprintf("(%d lines before; -o json shows more)", hidden))
+		lines = lines[hidden:]
+	}
+	for _, line := range lines {
+		shown = append(shown, clipTo(width, output.Clean(line)))
+	}
+	return shown
 }
 
 func (a *app) listAgendasCommand() *cobra.Command {
@@ -103,7 +166,9 @@ func (a *app) listAgendasCommand() *cobra.Command {
 	var state, outcome string
 	var limit int
 	cmd := &cobra.Command{
-		Use: "list", Short: "List agendas, the newest of each customer first", Args: cobra.NoArgs,
+		Use: "list", Short: "List agendas, the newest of each customer first",
+		Example: `  pop agenda list --customer acme --outcome failed`,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.State, f.Outcome = model.State(strings.ToUpper(state)), model.Outcome(strings.ToLower(outcome))
 			c, err := a.client()
@@ -167,7 +232,9 @@ func agendaRows(list []model.AgendaProgress) output.Rows {
 func (a *app) cancelCommand() *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
-		Use: "cancel ID", Short: "Cancel an agenda; what runs of it is stopped", Args: cobra.ExactArgs(1),
+		Use: "cancel ID", Short: "Cancel an agenda; what runs of it is stopped",
+		Example: `  pop agenda cancel "$ID" --reason "wrong input"`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -186,7 +253,9 @@ func (a *app) cancelCommand() *cobra.Command {
 
 func (a *app) deleteAgendaCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "delete ID", Short: "Delete an agenda that has ended, and its progress", Args: cobra.ExactArgs(1),
+		Use: "delete ID", Short: "Delete an agenda that has ended, and its progress",
+		Example: `  pop agenda delete "$ID"`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -210,8 +279,9 @@ func when(t time.Time) string {
 }
 
 // clip bounds what a table shows of a value.
-func clip(text string) string {
-	const most = 80
+func clip(text string) string { return clipTo(80, text) }
+
+func clipTo(most int, text string) string {
 	if runes := []rune(text); len(runes) > most {
 		return string(runes[:most-1]) + "…"
 	}

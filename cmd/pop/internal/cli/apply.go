@@ -21,6 +21,8 @@ func (a *app) applyCommand() *cobra.Command {
 Files are YAML, with any number of documents, or JSON. Each document has a kind (Customer, ResourcePool, Insight or
 AgendaTemplate), an id, and the fields of that kind. A folder stands for all .yaml, .yml and .json files in it and below.
 If anything is wrong with any file, all of it is reported and nothing is applied.`,
+		Example: `  pop apply -f objects --dry-run
+  pop apply -f objects`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if path == "" {

@@ -60,7 +60,17 @@ func (a *app) root() *cobra.Command {
 		Short: "Priority Operation Processing: submit agendas, schedule them fairly, run them",
 		Long: `POP runs agendas: workflows of operations that customers submit and that it schedules fairly between them.
 
-Start with "pop dev", which runs everything on this machine, and do what it says next.`,
+To get started, run everything on this machine, with samples, and in another terminal submit an agenda and look at it:
+
+  pop dev
+  pop agenda submit --template words --customer acme --link first --watch
+  pop link first
+  pop agenda list
+
+To run something of your own, name a program for each type of operation in .pop/handlers.yaml, create an insight that takes
+those types with "pop apply", and submit an agenda of them.`,
+		Example: `  pop agenda submit report.yaml --watch
+  pop doctor --data .pop`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
@@ -85,7 +95,7 @@ Start with "pop dev", which runs everything on this machine, and do what it says
 			root.AddCommand(c)
 		}
 	}
-	add("run", a.devCommand(), a.serveCommand(), a.pullCommand())
+	add("run", a.devCommand(), a.serveCommand(), a.pullCommand(), a.tokenCommand())
 	add("use", a.agendaCommand(), a.linkCommand(), a.applyCommand())
 	add("use", a.objectCommands()...)
 	add("help", a.doctorCommand(), a.versionCommand())
@@ -95,9 +105,9 @@ Start with "pop dev", which runs everything on this machine, and do what it says
 }
 
 // group returns a command that only has subcommands.
-func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+func group(use, short, example string, commands ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{
-		Use: use, Short: short,
+		Use: use, Short: short, Example: example,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return cmd.Help()

@@ -33,3 +33,11 @@ func fileName(file string) string {
 	}
 	return file
 }
+
+// again returns how to call this program again so that it talks to the same server.
+func (a *app) again() string {
+	if a.server == defaultServer || a.server == a.Getenv("POP_SERVER") {
+		return self()
+	}
+	return self() + " --server " + a.server
+}

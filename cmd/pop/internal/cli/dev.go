@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,6 +38,8 @@ func (a *app) devCommand() *cobra.Command {
 
 All it keeps is in one folder. It may be killed at any moment and goes on where it was when it is started again. Delete the
 folder to begin anew.`,
+		Example: `  pop dev
+  pop dev --data /tmp/mine --no-samples --handlers handlers.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.slots < 1 {
@@ -92,7 +96,7 @@ func (a *app) dev(ctx context.Context, log *slog.Logger, o devOptions) (err erro
 		defer stopServing()
 		(&node.Pullers{API: server.Engine, Catalog: server.Catalog, Launcher: launcher, Slots: o.slots, Drain: devDrain, Log: log}).Run(pulling)
 	})
-	a.sayWhatNext(listener.Addr(), o, len(handlers.Types()))
+	a.sayWhatNext(listener.Addr(), o, handlers.Types(), o.sampleTypes(ctx, server))
 	context.AfterFunc(ctx, func() { log.Info("stopping; a second signal stops at once", "running_agendas_may_take", devDrain) })
 	err = server.Serve(serving, listener)
 	stopPulling()
@@ -131,7 +135,26 @@ func (a *app) sayWhere(addr net.Addr) {
 	_, _ = fmt.Fprintf(a.Stdout, "Authentication is OFF; listening on http://%s, and %s.\n", addr, who)
 }
 
-func (a *app) sayWhatNext(addr net.Addr, o devOptions, types int) {
+// sampleTemplate is the template that dev says to try.
+const sampleTemplate = "words"
+
+// sampleTypes returns the operation types of the sample template; none without samples.
+func (o *devOptions) sampleTypes(ctx context.Context, server *node.Server) (types []string) {
+	if o.noSamples {
+		return nil
+	}
+	template, err := server.Catalog.AgendaTemplates.Get(ctx, sampleTemplate)
+	if err != nil { // then it is not worth trying
+		return nil
+	}
+	for _, op := range template.Object.Agenda.Operations {
+		types = append(types, op.Type)
+	}
+	return types
+}
+
+// sayWhatNext says what to try, and only what will work.
+func (a *app) sayWhatNext(addr net.Addr, o devOptions, handled, sample []string) {
 	pop := self()
 	if url := "http://" + addr.String(); url != defaultServer {
 		pop = fmt.Sprintf("%s --server %s", pop, url)
@@ -140,21 +163,25 @@ func (a *app) sayWhatNext(addr net.Addr, o devOptions, types int) {
 	if file == "" {
 		file = node.HandlersFile(o.data)
 	}
-	_, _ = fmt.Fprintf(a.Stdout, "Data is kept in %s; %s names handlers of %d operation types.\n", o.data, file, types)
-	if o.noSamples {
-		_, _ = fmt.Fprintf(a.Stdout, "\nTry, in another terminal:\n  %s doctor\n  %s apply --help\n", pop, pop)
-		return
+	_, _ = fmt.Fprintf(a.Stdout, "Data is kept in %s; %s names handlers of %d operation types.\n", o.data, file, len(handled))
+	missing := slices.DeleteFunc(slices.Clone(sample), func(t string) bool { return slices.Contains(handled, t) })
+	if len(missing) > 0 {
+		_, _ = fmt.Fprintf(a.Stdout, "The sample template %s cannot be run: %s has no handlers of its operation types %s.\n",
+			sampleTemplate, file, strings.Join(slices.Compact(slices.Sorted(slices.Values(missing))), ", "))
 	}
-	_, _ = fmt.Fprintf(a.Stdout, `
-Try, in another terminal:
-  %[1]s agenda submit --template words --customer acme --watch
-  echo '{"text": "the quick brown fox", "failures": 1}' | %[1]s agenda submit --template words --customer globex --payload - --link fox --watch
+	_, _ = fmt.Fprint(a.Stdout, "\nTry, in another terminal:\n")
+	if len(sample) > 0 && len(missing) == 0 {
+		_, _ = fmt.Fprintf(a.Stdout, `  %[1]s agenda submit --template %[2]s --customer acme --watch
+  %[1]s agenda submit --template %[2]s --customer globex --payload '{"text": "the quick brown fox", "failures": 1}' --link fox --watch
   %[1]s link fox
+`, pop, sampleTemplate)
+	}
+	_, _ = fmt.Fprintf(a.Stdout, `  %[1]s insight list
   %[1]s agenda list
-  %[1]s insight list
-  %[1]s doctor
-Reference of the API: http://%[2]s/v1/docs
-`, pop, addr)
+  %[1]s doctor --handlers %[2]s
+  %[1]s apply --help
+Reference of the API: http://%[3]s/v1/docs
+`, pop, file, addr)
 }
 
 // closing closes something at the end of a function whose error is *err.

@@ -20,6 +20,8 @@ func (a *app) doctorCommand() *cobra.Command {
 		Long: `Look for what may keep POP from working, and say how to mend it: the server, and with --data and --handlers this machine.
 
 The exit status is 1 if something fails; warnings do not count.`,
+		Example: `  pop doctor --data .pop
+  pop doctor --server https://pop.example.com --handlers handlers.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if handlers == "" && data != "" {

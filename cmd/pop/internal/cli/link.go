@@ -11,8 +11,13 @@ import (
 )
 
 func (a *app) linkCommand() *cobra.Command {
-	return &cobra.Command{
+	var watch bool
+	cmd := &cobra.Command{
 		Use: "link LINKID", Short: "Sum up all agendas that share a linkId", Args: cobra.ExactArgs(1),
+		Long: `Sum up all agendas that share a linkId. With --watch, follow those that there are until they have ended, as
+"pop agenda watch" does.`,
+		Example: `  pop link order-1
+  pop link order-1 --watch`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -21,6 +26,13 @@ func (a *app) linkCommand() *cobra.Command {
 			s, err := c.Link(cmd.Context(), args[0])
 			if err != nil {
 				return err
+			}
+			if watch {
+				ids := make([]string, len(s.Agendas))
+				for i := range s.Agendas {
+					ids[i] = s.Agendas[i].AgendaID
+				}
+				return a.watch(cmd.Context(), c, ids...)
 			}
 			if a.format != output.Table {
 				return a.printer().Value(s)
@@ -32,4 +44,6 @@ func (a *app) linkCommand() *cobra.Command {
 			return a.printer().Rows(agendaRows(s.Agendas))
 		},
 	}
+	cmd.Flags().BoolVar(&watch, "watch", false, "follow the agendas until they have ended")
+	return cmd
 }

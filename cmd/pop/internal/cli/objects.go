@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +23,7 @@ func (a *app) objectCommands() []*cobra.Command {
 	}
 	var commands []*cobra.Command
 	for _, k := range objects.Kinds() {
-		commands = append(commands, group(k.Noun(), shorts[k],
+		commands = append(commands, group(k.Noun(), shorts[k], fmt.Sprintf("  pop %s list", k.Noun()),
 			a.getObjectCommand(k), a.listObjectsCommand(k), a.putObjectCommand(k), a.deleteObjectCommand(k)))
 	}
 	return commands
@@ -29,7 +31,8 @@ func (a *app) objectCommands() []*cobra.Command {
 
 func (a *app) getObjectCommand(k objects.Kind) *cobra.Command {
 	return &cobra.Command{
-		Use: "get ID", Short: "Show a " + k.Noun(), Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeIDs(k),
+		Use: "get ID", Short: "Show a " + k.Noun(), Example: fmt.Sprintf("  pop %s get \"$ID\"", k.Noun()),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeIDs(k),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -39,15 +42,41 @@ func (a *app) getObjectCommand(k objects.Kind) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printer().Print(o.Value, output.Rows{Header: k.Header(), Cells: [][]string{o.Cells}})
+			if err := a.printer().Print(o.Value, output.Rows{Header: k.Header(), Cells: [][]string{o.Cells}}); err != nil {
+				return err
+			}
+			if template, ok := o.Value.(model.AgendaTemplate); ok && a.format == output.Table {
+				return a.printPayloadFields(&template)
+			}
+			return nil
 		},
 	}
+}
+
+// printPayloadFields prints what a payload for a template may hold.
+func (a *app) printPayloadFields(t *model.AgendaTemplate) error {
+	fields := t.PayloadFields()
+	if len(fields) == 0 {
+		return nil
+	}
+	rows := output.Rows{Header: []string{"", "PAYLOAD", "", "USED BY"}}
+	for _, f := range fields {
+		needed := "required"
+		if f.Optional {
+			needed = "optional"
+		}
+		rows.Add("", cmp.Or(f.Name, "(all of it)"), needed, strings.Join(f.UsedBy, ", "))
+	}
+	if _, err := fmt.Fprintln(a.Stdout); err != nil {
+		return err
+	}
+	return a.printer().Rows(rows)
 }
 
 func (a *app) listObjectsCommand(k objects.Kind) *cobra.Command {
 	var f client.Filter
 	cmd := &cobra.Command{
-		Use: "list", Short: fmt.Sprintf("List %ss", k.Noun()), Args: cobra.NoArgs,
+		Use: "list", Short: fmt.Sprintf("List %ss", k.Noun()), Example: fmt.Sprintf("  pop %s list --customer acme", k.Noun()), Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -77,7 +106,8 @@ func (a *app) listObjectsCommand(k objects.Kind) *cobra.Command {
 func (a *app) putObjectCommand(k objects.Kind) *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
-		Use: "put -f FILE|-", Short: fmt.Sprintf("Create a %s, or replace the one with its id", k.Noun()), Args: cobra.NoArgs,
+		Use: "put -f FILE|-", Short: fmt.Sprintf("Create a %s, or replace the one with its id", k.Noun()),
+		Example: fmt.Sprintf("  pop %[1]s put -f %[1]s.yaml", k.Noun()), Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file == "" {
 				return usagef("name the file with -f")
@@ -114,7 +144,8 @@ func (a *app) putObjectCommand(k objects.Kind) *cobra.Command {
 
 func (a *app) deleteObjectCommand(k objects.Kind) *cobra.Command {
 	return &cobra.Command{
-		Use: "delete ID", Short: "Delete a " + k.Noun(), Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeIDs(k),
+		Use: "delete ID", Short: "Delete a " + k.Noun(), Example: fmt.Sprintf("  pop %s delete \"$ID\"", k.Noun()),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeIDs(k),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {

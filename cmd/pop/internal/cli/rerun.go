@@ -16,6 +16,8 @@ func (a *app) rerunCommand() *cobra.Command {
 		Long: `Run an agenda that has ended once more.
 
 By default it goes on at the point of failure: operations that have succeeded keep their results and are not run again.`,
+		Example: `  pop agenda rerun "$ID" --watch
+  pop agenda rerun "$ID" --operation transcode`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			chosen := 0

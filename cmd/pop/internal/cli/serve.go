@@ -23,7 +23,7 @@ func (a *app) serveCommand() *cobra.Command {
 The file of tokens says who may call it and for whom. It holds hashes only, and is read again when it changes:
 
   tokens:
-  - token: sha256:9f86d0...      # printf %s "$TOKEN" | sha256sum
+  - token: sha256:9f86d0...      # "pop token" makes a token and its entry
     subject: alice
     customers: [acme]
     roles: [read, submit]        # of read, submit, operate and pull
@@ -31,7 +31,8 @@ The file of tokens says who may call it and for whom. It holds hashes only, and 
     subject: admin
     global: true                 # acts for every customer
     roles: [read, submit, operate, pull]`,
-		Args: cobra.NoArgs,
+		Example: `  pop serve --data /var/lib/pop --tokens tokens.yaml`,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.tokens == "" {
 				return usagef("name the file of tokens with --tokens; to try things out without authentication, there is `pop dev`")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -26,13 +27,13 @@ type submission struct {
 func (a *app) submitCommand() *cobra.Command {
 	var s submission
 	cmd := &cobra.Command{
-		Use:   "submit FILE|-  or  submit --template ID [--payload FILE|-]",
+		Use:   "submit FILE|-  or  submit --template ID [--payload JSON|FILE|-]",
 		Short: "Submit an agenda, or what a payload makes of an agenda template",
 		Long: `Submit an agenda from a YAML or JSON file, or what a payload makes of an agenda template.
 
 Standard output gets the agenda's id, so that scripts can keep it.`,
 		Example: `  pop agenda submit report.yaml --watch
-  echo '{"text": "so few words"}' | pop agenda submit --template words --customer acme --payload - --watch`,
+  pop agenda submit --template words --customer acme --payload '{"text": "so few words"}' --watch`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
@@ -67,7 +68,7 @@ Standard output gets the agenda's id, so that scripts can keep it.`,
 	flags.StringVar(&s.link, "link", "", "linkId, in place of the agenda's own")
 	flags.StringVar(&s.title, "title", "", "title, in place of the agenda's own")
 	flags.StringVar(&s.template, "template", "", "agenda template to fill")
-	flags.StringVar(&s.payload, "payload", "", "file with what to fill the template with, YAML or JSON; - for standard input")
+	flags.StringVar(&s.payload, "payload", "", "what to fill the template with: JSON, or a file with YAML or JSON; - for standard input")
 	flags.StringVar(&s.key, "idempotency-key", "", "submitting again with the same key finds the agenda instead of making another")
 	flags.BoolVar(&s.watch, "watch", false, "follow it until it has ended")
 	return cmd
@@ -97,15 +98,25 @@ func (a *app) submitFile(ctx context.Context, c *client.Client, s submission, fi
 func (a *app) runTemplate(ctx context.Context, c *client.Client, s submission) (wire.Submitted, error) {
 	run := wire.Run{AgendaTemplateID: s.template, CustomerID: s.customer, LinkID: s.link, Title: s.title}
 	if s.payload != "" {
-		data, err := a.read(s.payload)
-		if err != nil {
-			return wire.Submitted{}, err
+		data, name := []byte(s.payload), "--payload"
+		if !isJSON(s.payload) {
+			var err error
+			name = fileName(s.payload)
+			if data, err = a.read(s.payload); err != nil {
+				return wire.Submitted{}, err
+			}
 		}
 		if issues := objects.Decode(data, &run.Payload); len(issues) > 0 {
-			return wire.Submitted{}, &model.Error{Kind: model.Invalid, Detail: fileName(s.payload) + " cannot be read", Issues: issues}
+			return wire.Submitted{}, &model.Error{Kind: model.Invalid, Detail: name + " cannot be read", Issues: issues}
 		}
 	}
 	return c.Run(ctx, run, s.key)
+}
+
+// isJSON reports whether a value that may also name a file is meant to be JSON itself.
+func isJSON(value string) bool {
+	value = strings.TrimSpace(value)
+	return value != "" && strings.ContainsRune(`{["`, rune(value[0]))
 }
 
 // submitted says what became of a submission and, if it is to be watched, follows it.
@@ -116,8 +127,8 @@ func (a *app) submitted(ctx context.Context, c *client.Client, s wire.Submitted,
 	if watch {
 		return a.watch(ctx, c, s.Agenda.ID)
 	}
-	if !s.Replayed && a.format == output.Table {
-		a.note("accepted for insight %s; follow it with: pop agenda watch %s", s.Progress.AgendaInsight.InsightID, s.Agenda.ID)
+	if _, people := terminal(a.Stderr); people && !s.Replayed && a.format == output.Table {
+		a.note("accepted for insight %s; follow it with: %s agenda watch %s", s.Progress.AgendaInsight.InsightID, a.again(), s.Agenda.ID)
 	}
 	return a.printer().Print(s, output.Rows{Cells: [][]string{{s.Agenda.ID}}})
 }

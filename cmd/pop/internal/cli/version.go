@@ -11,7 +11,7 @@ import (
 
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Print the version of this program", Args: cobra.NoArgs,
+		Use: "version", Short: "Print the version of this program", Example: `  pop version -o json`, Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			v := wire.Version{Version: a.Version, Go: runtime.Version()}
 			return a.printer().Print(v, output.Rows{Cells: [][]string{{"pop " + v.Version + ", built with " + v.Go}}})

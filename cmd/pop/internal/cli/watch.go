@@ -7,7 +7,9 @@ import (
 	"io"
 	"iter"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,43 +23,85 @@ import (
 
 func (a *app) watchCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "watch ID", Short: "Follow an agenda until it has ended",
-		Long: `Follow an agenda until it has ended: on a terminal as a tree of its operations that is drawn anew as they go on, in a
-pipe as a line for each change, and with -o json or yaml as its progress after each change.
+		Use: "watch ID...", Short: "Follow agendas until they have ended",
+		Long: `Follow agendas until they have ended: on a terminal as trees of their operations that are drawn anew as they go on, in a
+pipe as a line for each change, with the time of it, and with -o json or yaml as their progress after each change.
 
-The exit status is 0 if it has succeeded, 1 if it has failed, and 3 if it was cancelled.`,
-		Args: cobra.ExactArgs(1),
+The exit status is 0 if all have succeeded, 1 if one has failed, and otherwise 3, as one was cancelled.`,
+		Example: `  pop agenda watch "$ID"
+  pop agenda list --state executing -o json | jq -r '.[].id' | xargs pop agenda watch`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			return a.watch(cmd.Context(), c, args[0])
+			return a.watch(cmd.Context(), c, args...)
 		},
 	}
 }
 
-// watch follows an agenda until it has ended.
-func (a *app) watch(ctx context.Context, c *client.Client, id string) error {
-	agenda, err := c.Agenda(ctx, id)
+// maxWatched is how many agendas are watched at a time: each takes a connection.
+const maxWatched = 100
+
+// watch follows agendas until they have ended.
+func (a *app) watch(ctx context.Context, c *client.Client, ids ...string) error {
+	seen := map[string]bool{}
+	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
+		again := seen[id]
+		seen[id] = true
+		return again
+	})
+	if len(ids) > maxWatched {
+		return usagef("%d agendas are too many to watch at a time; the most is %d", len(ids), maxWatched)
+	}
+	agendas := make([]model.Agenda, len(ids))
+	for i, id := range ids {
+		var err error
+		if agendas[i], err = c.Agenda(ctx, id); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	changes := followAll(ctx, c, ids)
+	var ended []*model.AgendaProgress
+	var err error
+	if screen, ok := terminal(a.Stdout); ok && a.format == output.Table {
+		ended, err = a.watchOnTerminal(changes, agendas, screen)
+	} else {
+		ended, err = a.watchInPipe(changes, len(ids))
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
 	if err != nil {
 		return err
 	}
-	var outcome model.Outcome
-	if screen, ok := a.Stdout.(*os.File); ok && a.format == output.Table && term.IsTerminal(int(screen.Fd())) {
-		outcome, err = a.watchOnTerminal(ctx, c, &agenda, screen)
-	} else {
-		outcome, err = a.watchInPipe(ctx, c, id)
+	return verdict(ended)
+}
+
+// verdict returns the status to exit with after agendas were watched.
+func verdict(ended []*model.AgendaProgress) error {
+	cancelled := false
+	for _, p := range ended {
+		switch {
+		case p != nil && p.Outcome == model.Cancelled:
+			cancelled = true
+		case p == nil || p.Outcome != model.Succeeded:
+			return status(exitFailed)
+		}
 	}
-	switch {
-	case err != nil:
-		return err
-	case outcome == model.Succeeded:
-		return nil
-	case outcome == model.Cancelled:
+	if cancelled {
 		return status(exitCancelled)
 	}
-	return status(exitFailed)
+	return nil
+}
+
+// terminal returns the terminal that is written to, if it is one.
+func terminal(w io.Writer) (*os.File, bool) {
+	file, ok := w.(*os.File)
+	return file, ok && term.IsTerminal(int(file.Fd()))
 }
 
 const (
@@ -97,92 +141,116 @@ func follow(ctx context.Context, c *client.Client, id string) iter.Seq2[model.Ag
 	}
 }
 
-func (a *app) watchInPipe(ctx context.Context, c *client.Client, id string) (model.Outcome, error) {
-	var before *model.AgendaProgress
-	for progress, err := range follow(ctx, c, id) {
-		if err != nil {
-			return "", err
-		}
-		if a.format != output.Table {
-			err = a.printer().Event(progress)
-		} else {
-			err = printLines(a.Stdout, time.Now(), tree.Changes(before, &progress))
-		}
-		if err != nil {
-			return "", err
-		}
-		before = &progress
-	}
-	if before == nil {
-		return "", ctx.Err()
-	}
-	return before.Outcome, nil
+// change is the state of one of several agendas after a change of it.
+type change struct {
+	agenda   int
+	progress model.AgendaProgress
+	err      error
 }
 
-func printLines(w io.Writer, now time.Time, lines []string) error {
+// followAll follows agendas at the same time. The channel is closed when all have ended.
+func followAll(ctx context.Context, c *client.Client, ids []string) <-chan change {
+	changes := make(chan change)
+	var following sync.WaitGroup
+	for i, id := range ids {
+		following.Go(func() {
+			for progress, err := range follow(ctx, c, id) {
+				select {
+				case changes <- change{i, progress, err}:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	go func() {
+		following.Wait()
+		close(changes)
+	}()
+	return changes
+}
+
+func (a *app) watchInPipe(changes <-chan change, n int) ([]*model.AgendaProgress, error) {
+	last := make([]*model.AgendaProgress, n)
+	for change := range changes {
+		err := change.err
+		switch {
+		case err != nil:
+		case a.format != output.Table:
+			err = a.printer().Event(change.progress)
+		default:
+			err = printLines(a.Stdout, time.Now(), tree.Changes(last[change.agenda], &change.progress, n > 1))
+		}
+		if err != nil {
+			return nil, err
+		}
+		last[change.agenda] = &change.progress
+	}
+	return last, nil
+}
+
+func printLines(w io.Writer, now time.Time, lines []tree.Line) error {
 	for _, line := range lines {
-		if _, err := fmt.Fprintln(w, now.Format(time.TimeOnly), line); err != nil {
+		if _, err := fmt.Fprintln(w, clock(line.Time, now), line.Text); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// clock returns a time of today without its date.
+func clock(t, now time.Time) string {
+	t, now = t.Local(), now.Local()
+	if t.YearDay() == now.YearDay() && t.Year() == now.Year() {
+		return t.Format(time.TimeOnly)
+	}
+	return t.Format(time.DateTime)
+}
+
 // redraw is how often durations are drawn anew though nothing has happened.
 const redraw = 200 * time.Millisecond
 
-func (a *app) watchOnTerminal(ctx context.Context, c *client.Client, agenda *model.Agenda, screen *os.File) (model.Outcome, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	changes := make(chan model.AgendaProgress)
-	failed := make(chan error, 1)
-	go func() {
-		defer close(changes)
-		for progress, err := range follow(ctx, c, agenda.ID) {
-			if err != nil {
-				failed <- err
-				return
-			}
-			select {
-			case changes <- progress:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-
+func (a *app) watchOnTerminal(changes <-chan change, agendas []model.Agenda, screen *os.File) ([]*model.AgendaProgress, error) {
 	ticker := time.NewTicker(redraw)
 	defer ticker.Stop()
 	drawing := drawing{w: screen}
-	view := tree.View{Agenda: agenda, Color: a.Getenv("NO_COLOR") == ""}
+	last := make([]*model.AgendaProgress, len(agendas))
 	for {
 		select {
-		case progress, ok := <-changes:
+		case change, ok := <-changes:
 			if !ok {
-				select {
-				case err := <-failed:
-					return "", err
-				default:
-					return view.Progress.Outcome, ctx.Err()
-				}
+				return last, nil
 			}
-			view.Progress = &progress
+			if change.err != nil {
+				return nil, change.err
+			}
+			last[change.agenda] = &change.progress
 		case <-ticker.C:
 		}
-		if view.Progress == nil {
-			continue
-		}
-		view.Now = time.Now()
 		width, height, err := term.GetSize(int(screen.Fd()))
 		if err != nil || width == 0 {
 			width, height = 80, 24
 		}
-		view.Width, view.Height = width, height-1 // the cursor has a line of its own
-		if view.Progress.State == model.Complete {
-			view.Height = 0 // the last one stays, so it may scroll
+		height-- // the cursor has a line of its own
+		var views []tree.View
+		live := len(agendas)
+		for i, p := range last {
+			if p == nil {
+				continue
+			}
+			views = append(views, tree.View{Agenda: &agendas[i], Progress: p, Now: time.Now(), Width: width, Color: a.Getenv("NO_COLOR") == ""})
+			if p.State == model.Complete {
+				live--
+			}
 		}
-		if err := drawing.draw(view.Frame()); err != nil {
-			return "", err
+		if live == 0 {
+			height = 0 // this one stays, so it may scroll
+		}
+		if len(views) == 0 {
+			continue
+		}
+		if err := drawing.draw(tree.Frames(views, height)); err != nil {
+			return nil, err
 		}
 	}
 }

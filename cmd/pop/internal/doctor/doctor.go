@@ -46,7 +46,9 @@ func Examine(ctx context.Context, o Options) ([]Finding, error) {
 		checkData(ctx, &r, o.Data)
 	}
 	if o.Handlers != "" {
-		checkHandlers(&r, o.Handlers)
+		if set := checkHandlers(&r, o.Handlers); set != nil {
+			checkTypes(&r, server.taken, o.Handlers, set.Types())
+		}
 	}
 	return r.findings, nil
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -75,22 +77,23 @@ func checkSpace(r *report, data string) {
 	}
 }
 
-func checkHandlers(r *report, file string) {
+// checkHandlers returns the handlers of a file; nil if it cannot be read.
+func checkHandlers(r *report, file string) *registry.Set {
 	const check = "handlers"
 	data, err := os.ReadFile(file)
 	if err != nil {
 		r.fail(check, "name the right file with --handlers", "%v", err)
-		return
+		return nil
 	}
 	dir, err := filepath.Abs(filepath.Dir(file))
 	if err != nil {
 		r.fail(check, "name the file by its whole path", "%v", err)
-		return
+		return nil
 	}
 	set, err := registry.Parse(dir, data)
 	if err != nil {
 		r.fail(check, "mend the file", "%s: %v", file, err)
-		return
+		return nil
 	}
 	problems := 0
 	for _, issue := range set.Issues() {
@@ -120,5 +123,24 @@ func checkHandlers(r *report, file string) {
 		r.warn(check, "name a program for each operation type", "%s names no handlers", file)
 	default:
 		r.ok(check, "%s: the programs for %d operation types are there", file, len(set.Types()))
+	}
+	return set
+}
+
+// checkTypes compares the operation types that insights take with those that have a handler. Other pullers may have the others, so
+// it is only a warning.
+func checkTypes(r *report, taken map[string][]string, file string, handled []string) {
+	const check = "operation types"
+	missing := 0
+	for _, t := range slices.Sorted(maps.Keys(taken)) {
+		if slices.ContainsFunc(handled, func(h string) bool { return strings.EqualFold(h, t) }) {
+			continue
+		}
+		missing++
+		r.warn(check, "name a handler of it there, unless a puller elsewhere has one", "%s has no handler of type %s, which insight %s takes",
+			file, t, strings.Join(taken[t], ", "))
+	}
+	if len(taken) > 0 && missing == 0 {
+		r.ok(check, "%s has a handler of each of the %d types that insights take", file, len(taken))
 	}
 }

@@ -31,6 +31,7 @@ type serverChecks struct {
 	*report
 	client *client.Client
 	clock  *clockWatcher
+	taken  map[string][]string // insights by the operation types that they take
 }
 
 func newServerChecks(o Options, r *report) (*serverChecks, error) {
@@ -38,7 +39,7 @@ func newServerChecks(o Options, r *report) (*serverChecks, error) {
 	c, err := client.New(o.Server, client.Options{
 		Token: o.Token, UserAgent: "pop/" + o.Version, HTTPClient: &http.Client{Transport: clock, Timeout: callTimeout},
 	})
-	return &serverChecks{Options: o, report: r, client: c, clock: clock}, err
+	return &serverChecks{Options: o, report: r, client: c, clock: clock, taken: map[string][]string{}}, err
 }
 
 func (s *serverChecks) run(ctx context.Context) {
@@ -128,6 +129,9 @@ func (s *serverChecks) checkInsights(ctx context.Context) {
 		}
 		if stuck {
 			alone = append(alone, insight.ID)
+		}
+		for _, t := range insight.Mappers.OperationType {
+			s.taken[t] = append(s.taken[t], insight.ID)
 		}
 		if n++; n == maxInsights {
 			break

@@ -25,15 +25,16 @@ type View struct {
 // run or have failed are kept, and the last line counts the others.
 func (v View) Frame() []string {
 	p := v.Progress
-	title, id := output.Clean(p.Title), "agenda "+p.AgendaID
-	if title == "" {
-		title, id = id, ""
+	lines := []string{v.head()}
+	states := make([]model.Status, len(p.Operations))
+	for i := range states {
+		states[i] = p.Operations[i].Status
 	}
-	lines := []string{v.line("", p.Status, words("  ", title, words(", ", State(p.Status), "insight "+output.Clean(p.AgendaInsight.InsightID), attempt(p)),
-		fmt.Sprintf("%.0f%%", p.PercentComplete), took(p.StartedTime, p.CompletedTime, v.Now), news(p), id))}
-
-	shown := v.choose(len(p.Operations))
-	hidden := len(p.Operations) - len(shown)
+	shown := all(len(states))
+	if v.Height > 0 {
+		shown = choose(states, v.Height-1)
+	}
+	hidden := len(states) - len(shown)
 	nameWidth := 0
 	for _, i := range shown {
 		nameWidth = max(nameWidth, utf8.RuneCountInString(output.Clean(p.Operations[i].Operation)))
@@ -47,9 +48,48 @@ func (v View) Frame() []string {
 		lines = append(lines, v.line(branch, p.Operations[i].Status, v.operation(i, nameWidth)))
 	}
 	if hidden > 0 {
-		lines = append(lines, "└─ "+v.rest(shown))
+		lines = append(lines, "└─ "+rest(states, shown))
 	}
 	return lines
+}
+
+// Frames returns the lines of several trees, which have the same width. If they do not fit into the height, they are agendas without
+// their operations, and if there are still too many, those that run or have failed are kept. 0 is no limit.
+func Frames(views []View, height int) []string {
+	if len(views) == 1 {
+		views[0].Height = height
+		return views[0].Frame()
+	}
+	var lines []string
+	states := make([]model.Status, len(views))
+	for i, v := range views {
+		v.Height = 0
+		lines = append(lines, v.Frame()...)
+		states[i] = v.Progress.Status
+	}
+	if height == 0 || len(lines) <= height {
+		return lines
+	}
+	shown := choose(states, height)
+	lines = lines[:0]
+	for _, i := range shown {
+		lines = append(lines, views[i].head())
+	}
+	if len(shown) < len(views) {
+		lines = append(lines, rest(states, shown))
+	}
+	return lines
+}
+
+// head returns the line of the agenda.
+func (v View) head() string {
+	p := v.Progress
+	title, id := output.Clean(p.Title), "agenda "+p.AgendaID
+	if title == "" {
+		title, id = id, ""
+	}
+	return v.line("", p.Status, words("  ", title, words(", ", State(p.Status), "insight "+output.Clean(p.AgendaInsight.InsightID), attempt(p)),
+		fmt.Sprintf("%.0f%%", p.PercentComplete), busy(p, v.Now), news(p), id))
 }
 
 const (
@@ -57,37 +97,36 @@ const (
 	barWidth = 12
 )
 
-// choose returns the operations that fit, in their order.
-func (v View) choose(n int) []int {
-	room := n
-	if v.Height > 0 {
-		room = min(n, max(v.Height-1, 0))
-	}
-	if room < n {
-		room = max(room-1, 0) // for the line that counts the others
-	}
-	all := make([]int, n)
-	for i := range all {
-		all[i] = i
-	}
-	if room == n {
-		return all
+// choose returns the indexes of those that are shown where there is room for so many lines, in their order. If that isn't all, one
+// line is left free for what counts the others.
+func choose(states []model.Status, room int) []int {
+	chosen := all(len(states))
+	if room >= len(states) {
+		return chosen
 	}
 	interest := func(i int) int {
-		switch op := &v.Progress.Operations[i]; {
-		case op.Outcome == model.Failed:
+		switch s := &states[i]; {
+		case s.Outcome == model.Failed:
 			return 0
-		case op.State == model.Executing:
+		case s.State == model.Executing:
 			return 1
-		case op.State == model.Waiting:
+		case s.State != model.Complete:
 			return 2
 		}
 		return 3
 	}
-	slices.SortStableFunc(all, func(a, b int) int { return interest(a) - interest(b) })
-	chosen := all[:room]
+	slices.SortStableFunc(chosen, func(a, b int) int { return interest(a) - interest(b) })
+	chosen = chosen[:max(room-1, 0)]
 	slices.Sort(chosen)
 	return chosen
+}
+
+func all(n int) []int {
+	indexes := make([]int, n)
+	for i := range indexes {
+		indexes[i] = i
+	}
+	return indexes
 }
 
 // operation returns what there is to say of an operation, without its mark.
@@ -134,16 +173,16 @@ func (v View) waitsFor(i int) string {
 	return "after " + strings.Join(names, ", ")
 }
 
-// rest counts the operations that are not shown.
-func (v View) rest(shown []int) string {
+// rest counts those that are not shown.
+func rest(states []model.Status, shown []int) string {
 	counts := map[string]int{}
-	for i, op := range v.Progress.Operations {
+	for i, s := range states {
 		if _, found := slices.BinarySearch(shown, i); !found {
-			counts[State(op.Status)]++
+			counts[State(s)]++
 		}
 	}
 	var parts []string
-	for _, state := range []string{"failed", "executing", "waiting", "cancelled", "succeeded"} {
+	for _, state := range []string{"failed", "executing", "queued", "waiting", "cancelled", "succeeded"} {
 		if counts[state] > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", counts[state], state))
 		}

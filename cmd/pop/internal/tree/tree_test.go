@@ -38,7 +38,7 @@ func TestATreeShowsStatesBarsDurationsAndWhatIsWaitedFor(t *testing.T) {
 	agenda, p := example()
 	got := View{Agenda: agenda, Progress: p, Now: at(4)}.Frame()
 	want := []string{
-		"● Words  executing, insight text, attempt 2 of 3  47%  4.0s  agenda id-1",
+		"● Words  executing, insight text, attempt 2 of 3  47%  3.5s  agenda id-1",
 		"├─ ✔ count  1.5s",
 		"├─ ● upper  ██████░░░░░░  50%  2.0s  attempt 2  half way[2J",
 		"└─ ○ join   after upper",
@@ -79,40 +79,109 @@ func TestColorsAreOnlyUsedIfAskedFor(t *testing.T) {
 	}
 }
 
-func TestLinesTellWhatHasChanged(t *testing.T) {
+func TestLinesTellWhatHasChangedAndWhen(t *testing.T) {
 	t.Parallel()
 	_, now := example()
-	var lines []string
-	lines = append(lines, Changes(nil, now)...)
-	lines = append(lines, Changes(now, now)...)
+	now.UpdatedTime = at(3)
+	lines := Changes(nil, now, false)
+	lines = append(lines, Changes(now, now, false)...)
 
 	_, failed := example()
 	failed.Operations[1].Status = model.Status{State: model.Complete, Outcome: model.Failed, Message: "no luck", CompletedTime: at(5)}
-	failed.State, failed.AttemptsCompleted, failed.Message = model.Waiting, 2, "failed, waiting for the next attempt"
-	lines = append(lines, Changes(now, failed)...)
+	failed.State, failed.AttemptsCompleted, failed.Message, failed.UpdatedTime = model.Waiting, 2, "failed, waiting for the next attempt", at(5.1)
+	lines = append(lines, Changes(now, failed, false)...)
+
+	_, again := example()
+	again.AttemptsCompleted, again.Fence, again.UpdatedTime = 2, 3, at(5.5)
+	again.Operations[1].AttemptCount, again.Operations[1].AttemptTime, again.Operations[1].Status = 3, at(6), model.Status{State: model.Executing}
+	lines = append(lines, Changes(failed, again, false)...)
 
 	_, ended := example()
 	for i := range ended.Operations {
 		op := &ended.Operations[i]
-		op.State, op.Outcome, op.Message, op.AttemptTime, op.CompletedTime, op.AttemptCount = model.Complete, model.Succeeded, "", at(6), at(7), i+1
+		op.State, op.Outcome, op.Message, op.AttemptCount = model.Complete, model.Succeeded, "", i+2
 	}
-	ended.State, ended.Outcome, ended.Message, ended.CompletedTime, ended.AttemptsCompleted = model.Complete, model.Succeeded, "succeeded", at(7), 3
-	lines = append(lines, Changes(failed, ended)...)
+	ended.Operations[1].AttemptTime, ended.Operations[1].CompletedTime = at(6), at(9)
+	ended.Operations[2].AttemptTime, ended.Operations[2].CompletedTime = at(6), at(7)
+	ended.State, ended.Outcome, ended.Message, ended.CompletedTime, ended.AttemptsCompleted = model.Complete, model.Succeeded, "succeeded", at(9), 3
+	lines = append(lines, Changes(failed, ended, false)...)
 
-	want := []string{
-		"agenda id-1: executing, insight text, attempt 2 of 3",
-		"operation count: succeeded in 1.5s",
-		"operation upper: executing attempt 2 50% half way[2J",
+	want := []Line{
+		{at(1.5), "operation count: succeeded in 1.5s"}, // before anybody watched
+		{at(3), "agenda id-1 (Words): executing, insight text, attempt 2 of 3"},
+		{at(3), "operation upper: executing attempt 2 50% half way[2J"},
 
-		"operation upper: failed in attempt 2: no luck",
-		"agenda id-1: waiting, insight text, attempt 3 of 3: failed, waiting for the next attempt",
+		{at(5), "operation upper: failed in attempt 2: no luck"},
+		{at(5.1), "agenda id-1 (Words): waiting, insight text, attempt 3 of 3: failed, waiting for the next attempt"},
 
-		"operation upper: succeeded in 1.0s",
-		"operation join: succeeded in 1.0s",
-		"agenda id-1: succeeded in 7.0s, insight text, attempt 3 of 3",
+		{at(5.5), "agenda id-1 (Words): executing, insight text, attempt 3 of 3"},
+		{at(6), "operation upper: executing attempt 3"},
+
+		{at(1.5), "operation count: succeeded in 1.5s"},
+		{at(7), "operation join: succeeded in 1.0s"},
+		{at(9), "operation upper: succeeded in 3.0s"},
+		{at(9), "agenda id-1 (Words): succeeded in 4.5s, insight text, attempt 3 of 3"}, // 1.5 s, and from 6 to 9
 	}
 	if diff := cmp.Diff(want, lines); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestLinesOfSeveralAgendasEachSayWhichOne(t *testing.T) {
+	t.Parallel()
+	_, p := example()
+	p.Title, p.CustomerID = "", "acme"
+	for _, line := range Changes(nil, p, true) {
+		if !strings.HasPrefix(line.Text, "agenda id-1 (acme): ") {
+			t.Errorf("got %q", line.Text)
+		}
+	}
+}
+
+func TestAFailureThatWasNotRetriedIsSaidToBeSo(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		completed int
+		outcome   model.Outcome
+		want      string
+	}{
+		"not retried":              {1, model.Failed, "failed, insight text, attempt 1 of 3, not retried"},
+		"tried as often as may be": {3, model.Failed, "failed, insight text, attempt 3 of 3"},
+		"succeeded at once":        {1, model.Succeeded, "succeeded, insight text"},
+		"cancelled":                {1, model.Cancelled, "cancelled, insight text"},
+	} {
+		p := &model.AgendaProgress{AgendaID: "a", AttemptsCompleted: c.completed, MaximumAttempts: 3, AgendaInsight: model.AgendaInsight{InsightID: "text"}}
+		p.State, p.Outcome = model.Complete, c.outcome
+		if got := Changes(nil, p, false)[0].Text; got != "agenda a: "+c.want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+func TestSeveralTreesThatDoNotFitBecomeAgendasAndThenACount(t *testing.T) {
+	t.Parallel()
+	var views []View
+	for i, s := range []model.Status{
+		{State: model.Complete, Outcome: model.Succeeded}, {State: model.Executing}, {State: model.Waiting}, {State: model.Complete, Outcome: model.Failed},
+	} {
+		agenda, p := example()
+		p.Title, p.Status = string(rune('a'+i)), s
+		views = append(views, View{Agenda: agenda, Progress: p, Now: at(4)})
+	}
+	for height, want := range map[int]string{
+		0:  "✔ a,├─ ✔ count,├─ ● upper,└─ ○ join,● b,├─ ✔ count,├─ ● upper,└─ ○ join,○ c,├─ ✔ count,├─ ● upper,└─ ○ join,✖ d,├─ ✔ count,├─ ● upper,└─ ○ join",
+		16: "✔ a,├─ ✔ count,├─ ● upper,└─ ○ join,● b,├─ ✔ count,├─ ● upper,└─ ○ join,○ c,├─ ✔ count,├─ ● upper,└─ ○ join,✖ d,├─ ✔ count,├─ ● upper,└─ ○ join",
+		15: "✔ a,● b,○ c,✖ d",
+		3:  "● b,✖ d,and 1 waiting, 1 succeeded",
+	} {
+		var got []string
+		for _, line := range Frames(views, height) {
+			line, _, _ = strings.Cut(line, "  ")
+			got = append(got, line)
+		}
+		if got := strings.Join(got, ","); got != want {
+			t.Errorf("height %d:\n got %s\nwant %s", height, got, want)
+		}
 	}
 }
 
