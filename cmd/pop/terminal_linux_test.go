@@ -113,14 +113,14 @@ func TestWhatToTypeNextIsSaidOnATerminalAndNamesTheServer(t *testing.T) {
 	t.Parallel()
 	x := newTerminal(t)
 	d := x.dev()
+	without := slices.DeleteFunc(slices.Clone(x.env), func(v string) bool { return strings.HasPrefix(v, "POP_SERVER=") })
 	for _, c := range []struct {
 		env  []string
 		args []string
 		want string
 	}{
 		{x.env, nil, binary + " agenda watch "}, // POP_SERVER will be there again
-		{slices.DeleteFunc(slices.Clone(x.env), func(v string) bool { return strings.HasPrefix(v, "POP_SERVER=") }),
-			[]string{"--server", d.url}, binary + " --server " + d.url + " agenda watch "},
+		{without, []string{"--server", d.url}, binary + " --server " + d.url + " agenda watch "},
 	} {
 		master, slave := openTerminal(t, 200, 30)
 		cmd := x.command(t.Context(), append([]string{"agenda", "submit", "--template", "words", "--customer", "acme"}, c.args...)...)
