@@ -183,7 +183,7 @@ func TestInsightCannotJoinAPoolOfOthers(t *testing.T) {
 	}
 	// An operator of the platform may put it there, and its owner may then go on to change it.
 	must(t)(s.client(root).Insights.Create(t.Context(), theirs))
-	theirs.QueueSize = 7
+	theirs.QueueSize = new(7)
 	must(t)(s.client(acme).Insights.Put(t.Context(), "spy", theirs, ""))
 }
 

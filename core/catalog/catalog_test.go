@@ -63,7 +63,7 @@ func TestCreateMakesAnIDAndFillsInDefaults(t *testing.T) {
 	must[Entry[model.ResourcePool]](t)(c.ResourcePools.Create(t.Context(), pool("pool")))
 	in := insight("")
 	got := must[Entry[model.Insight]](t)(c.Insights.Create(t.Context(), in)).Object
-	if got.ID == "" || got.QueueName != got.ID || got.QueueSize != model.DefaultQueueSize || got.SchedulingAlgorithm != model.WeightedFair {
+	if got.ID == "" || got.QueueName != got.ID || *got.QueueSize != model.DefaultQueueSize || got.SchedulingAlgorithm != model.WeightedFair {
 		t.Errorf("insight %+v", got)
 	}
 	if got.AddedTime.IsZero() || got.UpdatedTime.IsZero() {

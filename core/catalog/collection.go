@@ -35,6 +35,8 @@ type Collection[T any] struct {
 	check func(context.Context, *T) ([]model.Issue, error) // fills in defaults and validates
 	Options
 
+	subscribers []func(id string)
+
 	mu     sync.Mutex
 	byID   map[string]cached[T]
 	all    []Entry[T]
@@ -62,6 +64,17 @@ func (o Options) withDefaults() Options {
 
 func newCollection[T any](st *store.Store, o Options, kind driver.Kind, noun string, meta func(*T) *model.Meta) *Collection[T] {
 	return &Collection[T]{store: st, kind: kind, noun: noun, meta: meta, Options: o, byID: map[string]cached[T]{}}
+}
+
+// Subscribe has f called after every change that is made through this collection, with the object's id. It must not be called once
+// the collection is in use.
+func (c *Collection[T]) Subscribe(f func(id string)) { c.subscribers = append(c.subscribers, f) }
+
+// Epoch counts the changes made through this collection. It has grown before subscribers are told of a change.
+func (c *Collection[T]) Epoch() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.epoch
 }
 
 // Get returns an object, possibly from memory.
@@ -194,7 +207,7 @@ func (c *Collection[T]) Delete(ctx context.Context, id string, ifMatch driver.Ve
 		op.Cond, op.Version = driver.IfVersion, ifMatch
 	}
 	_, err := c.store.WriteOne(ctx, op)
-	c.forget(id)
+	c.changed(id)
 	if driver.IsConflict(err) {
 		return c.stale(id)
 	}
@@ -223,20 +236,23 @@ func (c *Collection[T]) write(ctx context.Context, object T, op driver.Op) (Entr
 	}
 	op.Type, op.Record = driver.Put, driver.Record{Key: c.key(meta.ID), Body: body}
 	versions, err := c.store.WriteOne(ctx, op)
-	c.forget(meta.ID)
+	c.changed(meta.ID)
 	if err != nil {
 		return Entry[T]{}, fmt.Errorf("write %s %q: %w", c.noun, meta.ID, err)
 	}
 	return Entry[T]{object, versions[0]}, nil
 }
 
-// forget drops what memory holds about an object that may have changed.
-func (c *Collection[T]) forget(id string) {
+// changed drops what memory holds about an object that may have changed, and tells those who want to know.
+func (c *Collection[T]) changed(id string) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	delete(c.byID, id)
 	c.listed = time.Time{}
 	c.epoch++
+	c.mu.Unlock()
+	for _, f := range c.subscribers {
+		f(id)
+	}
 }
 
 func (c *Collection[T]) key(id string) driver.Key {

@@ -29,7 +29,9 @@ func (e *Engine) Pull(ctx context.Context, req model.PullRequest) ([]model.Assig
 	}
 	queueName := insight.Object.QueueName
 	deadline := e.Now().Add(time.Duration(req.WaitMs) * time.Millisecond)
-	if !e.dispatcher(req.InsightID).awaitOpen(ctx, deadline.Sub(e.Now())) {
+	d := e.dispatcher(req.InsightID)
+	d.noticePull()
+	if !d.awaitOpen(ctx, deadline.Sub(e.Now())) {
 		return nil, nil
 	}
 	for {

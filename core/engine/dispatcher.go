@@ -35,6 +35,9 @@ type dispatcher struct {
 	executing map[scheduling.ID]executingRun
 	stale     bool // the store may hold live runs that are not in memory
 	loaded    time.Time
+
+	accountsLoaded bool
+	pulled         time.Time // when somebody last asked for agendas
 }
 
 // queuedRun is a run whose hint is on the queue.
@@ -49,7 +52,7 @@ type queuedRun struct {
 type executingRun struct {
 	session   string
 	fence     int64
-	confirmBy time.Time // zero once the executor has reported
+	confirmBy time.Time // when to ask the store whether it has reported; zero once it has
 }
 
 // hint is the body of a message: it tells a puller which run to claim.
@@ -62,7 +65,7 @@ type hint struct {
 func newDispatcher(e *Engine, insightID string) *dispatcher {
 	return &dispatcher{
 		engine: e, insightID: insightID, log: e.Logger.With("insight", insightID),
-		wake: make(chan struct{}, 1), lost: make(chan struct{}, 1), open: make(chan struct{}), line: scheduling.New(scheduling.WeightedFair), stale: true,
+		wake: make(chan struct{}, 1), lost: make(chan struct{}, 1), open: make(chan struct{}), line: scheduling.New(scheduling.Settings{}), stale: true,
 		queued: map[scheduling.ID]queuedRun{}, executing: map[scheduling.ID]executingRun{},
 	}
 }
@@ -90,14 +93,16 @@ func (d *dispatcher) run(ctx context.Context) {
 			d.log.Info("scheduling goes on", "failures", failures)
 			failures = 0
 		}
-		wake := d.wake
+		wake, due := d.wake, d.due()
 		if failures > 0 {
-			wake = nil // wait for the sweep
+			wake, due = nil, nil // wait for the sweep
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-wake:
+			continue
+		case <-due:
 			continue
 		case <-sweep.C:
 		case <-d.lost:
@@ -131,6 +136,14 @@ func (d *dispatcher) step(ctx context.Context) error {
 	}
 }
 
+// noticePull notes that somebody asks for agendas.
+func (d *dispatcher) noticePull() {
+	now := d.engine.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.pulled = now
+}
+
 // awaitOpen waits until the insight's queue is there and reports whether it is.
 func (d *dispatcher) awaitOpen(ctx context.Context, wait time.Duration) bool {
 	select {
@@ -148,6 +161,20 @@ func (d *dispatcher) awaitOpen(ctx context.Context, wait time.Duration) bool {
 	}
 	return false
 }
+
+// due returns a channel that tells when time alone lets an agenda be scheduled; nil if there is no such time.
+func (d *dispatcher) due() <-chan time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	at, ok := d.line.NextWake()
+	if !ok {
+		return nil
+	}
+	return time.After(time.Unix(0, at).Sub(d.engine.Now()))
+}
+
+// now is the time as the planner counts it.
+func (d *dispatcher) now() int64 { return d.engine.Now().UnixNano() }
 
 // signal wakes the loop.
 func (d *dispatcher) signal() { notify(d.wake) }
@@ -185,51 +212,91 @@ func (d *dispatcher) takeStale() bool {
 // observe brings memory up to date with a run that was written. Runs may be observed in another order than they were written:
 // at worst that leaves an entry too many, which is dropped when the store is asked about it.
 func (d *dispatcher) observe(r *run) {
-	item, weight := r.item(), 0.0
-	if r.live() {
-		weight = d.weight(r.CustomerID)
+	if r.State == model.Queued {
+		return // only the dispatcher itself schedules
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.withPolicy(r.CustomerID, func(now int64, policy scheduling.Policy) { d.place(r, now, policy) })
+	d.signal()
+}
+
+// place puts a run where its state says.
+func (d *dispatcher) place(r *run, now int64, policy scheduling.Policy) {
+	item := r.item()
 	switch r.State {
-	case model.Queued: // only the dispatcher itself schedules
-		return
 	case model.Executing:
-		_, known := d.executing[item.ID]
+		before, known := d.executing[item.ID]
 		switch {
+		case known && before.fence > r.Fence: // told late
 		case !r.Confirmed:
 			delete(d.queued, item.ID)
 			d.executing[item.ID] = executingRun{r.SessionID, r.Fence, d.engine.Now().Add(d.engine.Lease)}
+			d.line.SetInFlight(now, r.CustomerID, policy, item, now)
 		case known:
 			d.executing[item.ID] = executingRun{session: r.SessionID, fence: r.Fence}
-			return
 		}
 	default:
 		delete(d.queued, item.ID)
 		delete(d.executing, item.ID)
+		d.line.Finish(now, item.ID)
 		if r.live() {
-			d.line.Add(r.CustomerID, weight, item)
+			d.line.Add(now, r.CustomerID, policy, item)
 		} else {
-			d.line.Remove(r.CustomerID, item)
+			d.line.Remove(now, r.CustomerID, item)
 		}
 	}
+}
+
+// policy returns what a customer may do. One that cannot be read is held to nothing until it can.
+func (d *dispatcher) policy(customerID string) scheduling.Policy {
+	entry, err := d.engine.catalog.Customers.Get(d.engine.ctx, customerID)
+	if err != nil {
+		return scheduling.Policy{Weight: model.DefaultWeight}
+	}
+	return policyOf(&entry.Object)
+}
+
+// withPolicy calls f with a customer's policy while memory is locked. It takes care that an older policy is never used after a
+// newer one.
+func (d *dispatcher) withPolicy(customerID string, f func(now int64, policy scheduling.Policy)) {
+	for customers := d.engine.catalog.Customers; ; {
+		epoch := customers.Epoch()
+		policy := d.policy(customerID)
+		d.mu.Lock()
+		current := customers.Epoch() == epoch
+		if current {
+			f(d.now(), policy)
+		}
+		d.mu.Unlock()
+		if current {
+			return
+		}
+	}
+}
+
+// customerChanged takes over what a customer may do now.
+func (d *dispatcher) customerChanged(customerID string) {
+	d.withPolicy(customerID, func(now int64, policy scheduling.Policy) { d.line.SetPolicy(now, customerID, policy) })
 	d.signal()
 }
 
-// weight returns a customer's weight. One that cannot be read counts as 1 until it can.
-func (d *dispatcher) weight(customerID string) float64 {
-	entry, err := d.engine.catalog.Customers.Get(d.engine.ctx, customerID)
-	if err != nil {
-		return model.DefaultWeight
-	}
-	return entry.Object.Weight
-}
-
-// pass schedules as many agendas as the queue has room for and returns how many it took out of line.
+// pass schedules as many agendas as may be and returns how many it took out of line.
 func (d *dispatcher) pass(ctx context.Context, insight *model.Insight) (int, error) {
-	picks := d.take(insight)
+	picks, accounts := d.take(insight)
 	if len(picks) == 0 {
 		return 0, nil
+	}
+	if err := d.schedule(ctx, insight, picks, accounts); err != nil {
+		d.putBack(picks)
+		return 0, err
+	}
+	return len(picks), nil
+}
+
+// schedule moves picks to QUEUED and sends their hints. After an error it is not known which were moved.
+func (d *dispatcher) schedule(ctx context.Context, insight *model.Insight, picks []scheduling.Pick, accounts map[string]scheduling.Account) error {
+	// What is used of rates and quotas is kept first: a crash costs a customer a turn, and never gives it one too many.
+	if err := d.keep(ctx, accounts); err != nil {
+		return err
 	}
 	ids := make([]string, len(picks))
 	for i, p := range picks {
@@ -237,37 +304,38 @@ func (d *dispatcher) pass(ctx context.Context, insight *model.Insight) (int, err
 	}
 	runs, err := d.engine.readRuns(ctx, ids)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	now := d.engine.Now()
 	var groups []driver.Group
 	var moved []*run
 	for i, before := range runs {
 		if before.run == nil {
-			d.drop(picks[i])
+			d.refund(picks[i])
 			continue
 		}
 		next, err := before.schedule(now)
 		if err != nil {
-			d.drop(picks[i]) // cancelled meanwhile
+			d.refund(picks[i]) // cancelled meanwhile
 			continue
 		}
 		op, err := before.put(next)
 		if err != nil {
-			return 0, err
+			return err
 		}
 		groups, moved = append(groups, driver.Group{op}), append(moved, next)
 	}
 	results, err := d.engine.store.Write(ctx, groups...)
 	if err != nil {
-		return 0, fmt.Errorf("schedule %d agendas: %w", len(groups), err)
+		return fmt.Errorf("schedule %d agendas: %w", len(groups), err)
 	}
 	sent := moved[:0]
 	for i, result := range results {
 		if result.Err != nil {
 			if !driver.IsConflict(result.Err) {
-				return 0, fmt.Errorf("schedule agenda %q: %w", moved[i].ID, result.Err)
+				return fmt.Errorf("schedule agenda %q: %w", moved[i].ID, result.Err)
 			}
+			d.refund(scheduling.Pick{Customer: moved[i].CustomerID, Item: moved[i].item()})
 			d.rescan() // somebody else moved it; see where to
 			continue
 		}
@@ -275,35 +343,58 @@ func (d *dispatcher) pass(ctx context.Context, insight *model.Insight) (int, err
 		d.engine.watchers.changed(moved[i].ID)
 	}
 	d.send(ctx, insight.QueueName, sent)
-	return len(picks), nil
+	return nil
 }
 
-// take plans and commits a pass in memory.
-func (d *dispatcher) take(insight *model.Insight) []scheduling.Pick {
+// take plans and commits a pass in memory. With it come the accounts of the metered customers it serves.
+func (d *dispatcher) take(insight *model.Insight) ([]scheduling.Pick, map[string]scheduling.Account) {
+	settings, now := settingsOf(insight), d.now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.line.SetAlgorithm(algorithmOf(insight.SchedulingAlgorithm))
-	picks := d.line.Plan(min(insight.QueueSize-len(d.queued), maxPass))
+	d.line.Configure(now, settings)
+	picks := d.line.Plan(now, maxPass)
 	d.line.Commit(picks)
-	return picks
+	picks = withoutTwins(picks)
+	var accounts map[string]scheduling.Account
+	for _, p := range picks {
+		if service, ok := d.line.Service(now, p.Customer); !ok || !metered(service.Policy) {
+			continue
+		}
+		if account, ok := d.line.Account(p.Customer); ok {
+			if accounts == nil {
+				accounts = map[string]scheduling.Account{}
+			}
+			accounts[p.Customer] = account
+		}
+	}
+	return picks, accounts
 }
 
-func algorithmOf(a model.SchedulingAlgorithm) scheduling.Algorithm {
-	switch a {
-	case model.FirstInFirstOut:
-		return scheduling.FirstInFirstOut
-	case model.RoundRobin:
-		return scheduling.RoundRobin
-	default:
-		return scheduling.WeightedFair
+// withoutTwins drops picks of agendas that were picked before. A stale index can show an agenda in two places of the line.
+func withoutTwins(picks []scheduling.Pick) []scheduling.Pick {
+	seen := make(map[scheduling.ID]bool, len(picks))
+	return slices.DeleteFunc(picks, func(p scheduling.Pick) bool {
+		twin := seen[p.Item.ID]
+		seen[p.Item.ID] = true
+		return twin
+	})
+}
+
+// putBack takes picks back in line. What is not WAITING any more is dropped when it comes up again.
+func (d *dispatcher) putBack(picks []scheduling.Pick) {
+	for _, p := range picks {
+		d.withPolicy(p.Customer, func(now int64, policy scheduling.Policy) {
+			d.line.Refund(now, p.Item.ID)
+			d.line.Add(now, p.Customer, policy, p.Item)
+		})
 	}
 }
 
-// drop takes back a pick that turned out not to be waiting.
-func (d *dispatcher) drop(p scheduling.Pick) {
+// refund takes back a pick that turned out not to be waiting.
+func (d *dispatcher) refund(p scheduling.Pick) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.line.Refund(p.Customer)
+	d.line.Refund(d.now(), p.Item.ID)
 }
 
 // send puts the hints of QUEUED runs on the queue. They are in memory before, so that a claim finds them there. A hint that could
@@ -313,16 +404,17 @@ func (d *dispatcher) send(ctx context.Context, queueName string, runs []*run) {
 		return
 	}
 	messages := make([]driver.Message, len(runs))
-	d.mu.Lock()
 	for i, r := range runs {
 		q := queuedRun{
 			hint: hint{r.ID, r.Body, r.DispatchSeq}, customer: r.CustomerID,
 			resendAt: d.engine.Now().Add(d.engine.Resend), resend: 2 * d.engine.Resend,
 		}
-		d.queued[r.item().ID] = q
 		messages[i] = q.message()
+		d.withPolicy(r.CustomerID, func(now int64, policy scheduling.Policy) {
+			d.queued[r.item().ID] = q
+			d.line.SetInFlight(now, r.CustomerID, policy, r.item(), 0)
+		})
 	}
-	d.mu.Unlock()
 	if err := d.engine.queue.Send(ctx, queueName, messages); err != nil {
 		d.log.Warn("hints not sent, the sweep sends them again", "queue", queueName, "error", err)
 	}
@@ -355,11 +447,11 @@ func (d *dispatcher) load(ctx context.Context) error {
 			}
 		}
 	}
+	if err := d.loadAccounts(ctx); err != nil {
+		return err
+	}
 	for customer, items := range waiting {
-		weight := d.weight(customer)
-		d.mu.Lock()
-		d.line.AddAll(customer, weight, items)
-		d.mu.Unlock()
+		d.withPolicy(customer, func(now int64, policy scheduling.Policy) { d.line.AddAll(now, customer, policy, items) })
 	}
 	if err := d.settle(ctx, busy); err != nil {
 		return err
@@ -410,16 +502,14 @@ func (d *dispatcher) hasQueued(r *run) bool {
 
 // adopt takes in a run that was claimed before this dispatcher was there.
 func (d *dispatcher) adopt(r *run) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	id := r.item().ID
-	if old, ok := d.executing[id]; ok && old.fence >= r.Fence {
-		return
-	}
-	delete(d.queued, id)
-	e := executingRun{session: r.SessionID, fence: r.Fence}
-	if !r.Confirmed {
-		e.confirmBy = d.engine.Now().Add(d.engine.Lease)
-	}
-	d.executing[id] = e
+	d.withPolicy(r.CustomerID, func(now int64, policy scheduling.Policy) {
+		id := r.item().ID
+		if old, ok := d.executing[id]; ok && old.fence >= r.Fence {
+			return
+		}
+		delete(d.queued, id)
+		// It may have ended since it was read, so it must be heard of, or read, once more.
+		d.executing[id] = executingRun{r.SessionID, r.Fence, d.engine.Now().Add(d.engine.Lease)}
+		d.line.SetInFlight(now, r.CustomerID, policy, r.item(), r.UpdatedTime.UnixNano())
+	})
 }

@@ -74,6 +74,19 @@ func New(st *store.Store, q *queue.Queue, c *catalog.Catalog, o Options) *Engine
 	}
 	e := &Engine{store: st, queue: q, catalog: c, Options: o, dispatchers: map[string]*dispatcher{}}
 	e.ctx, e.stop = context.WithCancel(context.Background())
+	c.Insights.Subscribe(func(id string) {
+		e.mu.Lock()
+		d := e.dispatchers[id]
+		e.mu.Unlock()
+		if d != nil {
+			d.signal()
+		}
+	})
+	c.Customers.Subscribe(func(id string) {
+		for _, d := range e.allDispatchers() {
+			d.customerChanged(id)
+		}
+	})
 	return e
 }
 

@@ -57,7 +57,7 @@ func (w *world) furnish() {
 	}
 	w.must(w.catalog.Insights.Create(w.ctx(), model.Insight{
 		Meta: model.Meta{ID: insightID, CustomerID: "a", Title: "insight"}, ResourcePoolID: poolID,
-		Sharing: model.Sharing{IsGlobal: true}, Mappers: model.Mappers{OperationType: []string{"work"}}, QueueSize: 10,
+		Sharing: model.Sharing{IsGlobal: true}, Mappers: model.Mappers{OperationType: []string{"work"}}, QueueSize: new(10),
 	}))
 }
 
@@ -744,6 +744,40 @@ func TestAgendasAndLiveReadManyAtOnce(t *testing.T) {
 			if len(live) != want || slices.Contains(live, ids[0]) {
 				t.Errorf("%d live agendas of at most %d: %v", len(live), limit, live)
 			}
+		}
+	})
+}
+
+func TestAResetWithoutExecutionHoldsUntilTheNextRerun(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		session := w.session("executor")
+		id := w.submit("a")
+		w.taken(complete(w.pullOne(session), model.Succeeded))
+		w.must(w.Rerun(w.ctx(), id, RerunRequest{SkipExecution: true}))
+		synctest.Wait()
+		w.wantState(id, model.Waiting, "")
+		w.must(w.Rerun(w.ctx(), id, RerunRequest{}))
+		if a := w.pullOne(session); a.AgendaID != id {
+			t.Errorf("agenda %s was handed out", a.AgendaID)
+		}
+	})
+}
+
+func TestNoOperationIsLeftExecutingWhenNoAttemptIsLeft(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		agenda := agendaOf("a")
+		agenda.MaximumAttempts = 1
+		id := w.submitOne(Submission{Agenda: agenda}).Agenda.ID
+		a := w.pullOne(w.session("executor"))
+		r := model.Report{Lease: a.Lease, SessionID: a.Progress.SessionID, Operations: []model.OperationProgress{{Operation: "first"}}}
+		r.State, r.Operations[0].State = model.Executing, model.Executing
+		w.taken(r)
+		w.session("executor")
+		synctest.Wait()
+		p, _, err := w.Progress(w.ctx(), id)
+		w.must(err)
+		if op := p.Operations[0]; op.State != model.Complete || op.Outcome != model.Failed {
+			t.Errorf("the operation is %s %s", op.State, op.Outcome)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -18,6 +19,7 @@ const (
 	kindBody    driver.Kind = "body"    // an accepted agenda: Part is its id; never changes
 	kindRun     driver.Kind = "run"     // its run: Part is its id
 	kindSession driver.Kind = "session" // Part is the session's name
+	kindAccount driver.Kind = "account" // what a customer has used of its rate and quota: Part is the insight, Sort the customer
 )
 
 // The indexes of kindRun.
@@ -38,6 +40,7 @@ func Schema() []driver.KindSchema {
 		{Kind: kindBody},
 		{Kind: kindRun, Indexes: []string{indexLive, indexCustomer, indexLink}},
 		{Kind: kindSession},
+		{Kind: kindAccount},
 	}
 }
 
@@ -61,39 +64,39 @@ func livePart(insightID string, shard int) string {
 // holds all that a scheduler must know of a waiting run, so that its memory is rebuilt from the index alone.
 func (r *run) liveSort() string {
 	if r.State == model.Waiting {
-		return fmt.Sprintf("%c%016x%s%s", liveWaiting, r.Ready, r.ID, r.CustomerID)
+		return fmt.Sprintf("%c%016x%02x%s%s", liveWaiting, r.Ready, priorityZero+int(r.Priority), r.ID, r.CustomerID)
 	}
 	return fmt.Sprintf("%c%s%s", liveBusy, r.ID, r.CustomerID)
 }
 
 const (
-	liveWaiting = 'w'
-	liveBusy    = 'x'
+	liveWaiting  = 'w'
+	liveBusy     = 'x'
+	priorityZero = 128
 )
 
 // liveEntry is a live run as the index shows it.
 type liveEntry struct {
 	waiting  bool
-	item     scheduling.Item // without a score if it is not waiting
+	item     scheduling.Item // without a place if it is not waiting
 	customer string
 }
 
 func parseLiveSort(sort string) (liveEntry, error) {
-	const idLen = 36
+	const placeLen, idLen = 18, 36
 	e := liveEntry{waiting: strings.HasPrefix(sort, string(liveWaiting))}
 	rest := sort[min(1, len(sort)):]
 	if e.waiting {
-		if len(rest) < 16 {
+		if len(rest) < placeLen {
 			return e, fmt.Errorf("index entry %q is too short", sort)
 		}
-		score, err := hex.DecodeString(rest[:16])
+		place, err := hex.DecodeString(rest[:placeLen])
 		if err != nil {
 			return e, fmt.Errorf("index entry %q: %w", sort, err)
 		}
-		for _, b := range score {
-			e.item.Score = e.item.Score<<8 | int64(b)
-		}
-		rest = rest[16:]
+		e.item.Ready = int64(binary.BigEndian.Uint64(place))
+		e.item.Priority = int8(int(place[8]) - priorityZero)
+		rest = rest[placeLen:]
 	}
 	if len(rest) < idLen {
 		return e, fmt.Errorf("index entry %q is too short", sort)
@@ -109,7 +112,7 @@ func parseLiveSort(sort string) (liveEntry, error) {
 // item returns the run's place in line. Agenda ids are always made by the engine, so they parse.
 func (r *run) item() scheduling.Item {
 	id, _ := uuid.Parse(r.ID)
-	return scheduling.Item{Score: r.Ready, ID: scheduling.ID(id)}
+	return scheduling.Item{Ready: r.Ready, Priority: r.Priority, ID: scheduling.ID(id)}
 }
 
 func agendaID(id scheduling.ID) string { return uuid.UUID(id).String() }

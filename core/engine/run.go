@@ -13,10 +13,13 @@ type run struct {
 	model.AgendaProgress
 	// Body is the sort key of the agenda as it was accepted.
 	Body string `json:"body"`
-	// Held runs are stored but never scheduled.
-	Held bool `json:"held,omitempty"`
-	// Ready is when the run became WAITING: its place in line, in nanoseconds since 1970.
+	// Held runs are stored but not scheduled, until they are run again. DoNotRun are those that are held for good.
+	Held     bool `json:"held,omitempty"`
+	DoNotRun bool `json:"doNotRun,omitempty"`
+	// Ready is when the run may be scheduled, and its place in line, in nanoseconds since 1970.
 	Ready int64 `json:"ready"`
+	// Priority is the agenda's.
+	Priority int8 `json:"priority,omitempty"`
 	// DispatchSeq counts the times the run was QUEUED; a hint with another number is out of date.
 	DispatchSeq int64 `json:"dispatchSeq,omitempty"`
 	// Confirmed says that the executor with the current fence has reported at least once.
@@ -110,9 +113,10 @@ func (r *run) reclaim(now time.Time, session string, fence int64, why string) (*
 	if next.AttemptsCompleted < next.MaximumAttempts {
 		next.wait(now)
 		next.Message = "executor lost, waiting for the next attempt"
-	} else {
-		next.complete(now, model.Failed, why)
+		return next, nil
 	}
+	next.complete(now, model.Failed, why)
+	next.endOperations(now, model.Failed)
 	return next, nil
 }
 
@@ -124,12 +128,18 @@ func (r *run) cancel(now time.Time, why string) (*run, error) {
 	next := r.next(now)
 	next.Fence++
 	next.complete(now, model.Cancelled, why)
-	for i := range next.Operations {
-		if op := &next.Operations[i]; op.State == model.Executing {
-			op.State, op.Outcome, op.CompletedTime = model.Complete, model.Cancelled, now
+	next.endOperations(now, model.Cancelled)
+	return next, nil
+}
+
+// endOperations ends the operations that nobody runs any more.
+func (r *run) endOperations(now time.Time, outcome model.Outcome) {
+	r.Operations = slices.Clone(r.Operations)
+	for i := range r.Operations {
+		if op := &r.Operations[i]; op.State == model.Executing {
+			op.State, op.Outcome, op.CompletedTime = model.Complete, outcome, now
 		}
 	}
-	return next, nil
 }
 
 // rerun makes an ended run wait again. Operations named in reset lose their progress.
@@ -145,9 +155,15 @@ func (r *run) rerun(now time.Time, reset map[string]bool, skipExecution bool) (*
 	next.CompletedTime = time.Time{}
 	next.AttemptsCompleted = 0
 	next.PercentComplete = next.percent()
-	next.Held = r.Held || skipExecution
+	next.Held = r.DoNotRun || skipExecution
+	if next.Held {
+		next.Message = heldMessage
+	}
 	return next, nil
 }
+
+// heldMessage is what is said of a run that is held.
+const heldMessage = "held, not scheduled"
 
 func (r *run) refuse(what string) error {
 	return model.Errorf(model.Conflict, "agenda %q cannot be %s: it is %s", r.ID, what, r.State)

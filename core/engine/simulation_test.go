@@ -35,7 +35,7 @@ func sharedStore() driver.StoreCapabilities {
 }
 
 // TestNoHistoryLosesOrDoublesAnAgenda runs the engine in worlds where calls of the store and the queue fail before or after they do
-// their work, the server crashes, executors die, stall, report twice or fail, and customers cancel. In the end every accepted agenda
+// their work, the server crashes, executors die, stall, report twice or fail, customers cancel, and limits, pauses and algorithms change. In the end every accepted agenda
 // is COMPLETE, and none was started twice under one fence.
 func TestNoHistoryLosesOrDoublesAnAgenda(t *testing.T) {
 	t.Parallel()
@@ -133,12 +133,14 @@ func simulate(t *testing.T, seed uint64, options memdriver.StoreOptions) {
 	for i := range 3 {
 		executors.Go(func() { s.execute(fmt.Sprint("executor", i)) })
 	}
+	customers.Go(s.operate)
 	for range s.below(4) {
 		s.pause(20 * time.Second)
 		s.swapEngine()
 	}
 	customers.Wait()
 	s.set(false)
+	s.lift()
 	s.awaitTheEnd()
 	close(s.over)
 	executors.Wait()
@@ -173,6 +175,7 @@ func (s *simulation) submitSome(name string) {
 	for i := range 20 {
 		agenda := agendaOf(customer, "second")
 		agenda.MaximumAttempts = 1 + s.below(4)
+		agenda.Priority = s.below(3)
 		submission := Submission{Agenda: agenda, IdempotencyKey: fmt.Sprint(name, i)}
 		var last error
 		for tries := 0; ; tries++ {
@@ -195,6 +198,39 @@ func (s *simulation) submitSome(name string) {
 		}
 		s.pause(2 * time.Second)
 	}
+}
+
+// operate changes now and then what customers may do and how the insight schedules.
+func (s *simulation) operate() {
+	for range s.below(12) {
+		s.pause(5 * time.Second)
+		c := s.engineNow().catalog
+		if customer, err := c.Customers.Get(s.ctx(), "a"); err == nil && s.chance(70) {
+			v := customer.Object
+			v.Limits = []model.Limits{
+				{}, {MaxInFlight: new(1 + s.below(3))}, {Weight: new(4.0)}, {RateLimit: &model.Rate{Count: 2, PeriodSeconds: 1}},
+				{Quota: &model.Quota{Count: 5, WindowSeconds: 30}},
+			}[s.below(5)]
+			v.Pause = []*model.Pause{nil, nil, {By: "operator"}, {By: "operator", Until: time.Now().Add(10 * time.Second)}}[s.below(4)]
+			_, _ = c.Customers.Replace(s.ctx(), v, "")
+		}
+		if insight, err := c.Insights.Get(s.ctx(), insightID); err == nil {
+			v := insight.Object
+			v.SchedulingAlgorithm = []model.SchedulingAlgorithm{model.FirstInFirstOut, model.RoundRobin, model.Priority, model.WeightedFair}[s.below(4)]
+			v.MaxInFlight = []*int{nil, new(2)}[s.below(2)]
+			v.QueueSize = new(1 + s.below(10))
+			_, _ = c.Insights.Replace(s.ctx(), v, "")
+		}
+	}
+}
+
+// lift ends what holds the customer back, so that its agendas can end.
+func (s *simulation) lift() {
+	c := s.engineNow().catalog
+	customer, err := c.Customers.Get(s.ctx(), "a")
+	s.must(err)
+	customer.Object.Pause = nil
+	s.must(c.Customers.Replace(s.ctx(), customer.Object, ""))
 }
 
 // execute is an executor that dies, stalls, repeats itself and fails now and then.
@@ -282,7 +318,8 @@ func (s *simulation) awaitTheEnd() {
 				break
 			}
 			if time.Now().After(deadline) {
-				s.Errorf("accepted agenda %s is still %s: %+v", id, p.State, p)
+				why, err := s.engineNow().Explain(s.ctx(), id)
+				s.Errorf("accepted agenda %s is still %s: %+v\nexplained: %+v, %v", id, p.State, p.Status, why, err)
 				break
 			}
 			<-time.After(time.Second)

@@ -119,7 +119,14 @@ func (e *Engine) prepare(ctx context.Context, s Submission) (*acceptance, error)
 }
 
 func newRun(a *model.Agenda, bodySort string, now time.Time) *run {
-	r := &run{Body: bodySort, Held: a.Params.Has(model.ParamDoNotRun), Ready: now.UnixNano(), OperationCount: len(a.Operations)}
+	ready, held := now, a.Params.Has(model.ParamDoNotRun)
+	if a.NotBefore.After(now) {
+		ready = a.NotBefore
+	}
+	r := &run{
+		Body: bodySort, Held: held, DoNotRun: held, Ready: ready.UnixNano(), Priority: int8(a.Priority),
+		OperationCount: len(a.Operations),
+	}
 	r.Meta = a.Meta
 	r.AgendaID = a.ID
 	r.ExternalID = a.Params.Text(model.ParamExternalID)
@@ -127,6 +134,9 @@ func newRun(a *model.Agenda, bodySort string, now time.Time) *run {
 	r.MaximumAttempts = a.MaximumAttempts
 	r.State = model.Waiting
 	r.Message = "pending"
+	if held {
+		r.Message = heldMessage
+	}
 	return r
 }
 
@@ -233,5 +243,7 @@ func (e *Engine) replay(ctx context.Context, a *acceptance) Submitted {
 		return Submitted{Err: model.Errorf(model.Conflict, "the idempotency key was used before for another agenda, %q", before.ID)}
 	}
 	agenda, err := e.Agenda(ctx, before.ID)
-	return Submitted{Agenda: agenda, Progress: before.AgendaProgress, Replayed: true, Err: err}
+	progress := before.AgendaProgress
+	progress.Operations = nil // as in the answer to the first submission
+	return Submitted{Agenda: agenda, Progress: progress, Replayed: true, Err: err}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pop-platform/pop/core/model"
 	"github.com/pop-platform/pop/core/scheduling"
@@ -18,7 +19,8 @@ func (d *dispatcher) sweep(ctx context.Context) error {
 // lostRun is a run to reclaim, and why.
 type lostRun struct {
 	executingRun
-	why string
+	why    string
+	unless func(*run) bool // it turns out not to be lost
 }
 
 func (d *dispatcher) reclaimLost(ctx context.Context) error {
@@ -28,9 +30,14 @@ func (d *dispatcher) reclaimLost(ctx context.Context) error {
 	}
 	for id, l := range lost {
 		r, err := d.engine.change(ctx, agendaID(id), func(r *run) (*run, error) {
+			if l.unless != nil && l.unless(r) {
+				return nil, errNotLost
+			}
 			return r.reclaim(d.engine.Now(), l.session, l.fence, l.why)
 		})
 		switch kind := model.KindOf(err); {
+		case errors.Is(err, errNotLost):
+			d.confirmed(id, l.fence)
 		case err == nil:
 			d.log.Warn("agenda reclaimed", "agenda", r.ID, "session", l.session, "fence", l.fence, "reason", l.why, "state", r.State)
 		case kind == model.Conflict || kind == model.NotFound: // it has moved on
@@ -51,7 +58,9 @@ func (d *dispatcher) findLost(ctx context.Context) (map[scheduling.ID]lostRun, e
 	for id, e := range d.executing {
 		sessions[e.session] = true
 		if !e.confirmBy.IsZero() && now.After(e.confirmBy) {
-			lost[id] = lostRun{e, "the executor that claimed the agenda has not reported on it"}
+			lost[id] = lostRun{e, "the executor that claimed the agenda has not reported on it", func(r *run) bool {
+				return r.State == model.Executing && r.Fence == e.fence && r.Confirmed
+			}}
 		}
 	}
 	d.mu.Unlock()
@@ -72,10 +81,23 @@ func (d *dispatcher) findLost(ctx context.Context) (map[scheduling.ID]lostRun, e
 	defer d.mu.Unlock()
 	for id, e := range d.executing {
 		if ended[e.session] {
-			lost[id] = lostRun{e, fmt.Sprintf("session %q of the executor has ended", e.session)}
+			lost[id] = lostRun{e, fmt.Sprintf("session %q of the executor has ended", e.session), nil}
 		}
 	}
 	return lost, nil
+}
+
+// errNotLost is what keeps a run that is not lost from being reclaimed.
+var errNotLost = errors.New("the run is not lost")
+
+// confirmed notes that the executor has reported.
+func (d *dispatcher) confirmed(id scheduling.ID, fence int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if e, ok := d.executing[id]; ok && e.fence == fence {
+		e.confirmBy = time.Time{}
+		d.executing[id] = e
+	}
 }
 
 func (d *dispatcher) forgetExecuting(id scheduling.ID, fence int64) {
@@ -83,6 +105,7 @@ func (d *dispatcher) forgetExecuting(id scheduling.ID, fence int64) {
 	defer d.mu.Unlock()
 	if d.executing[id].fence == fence {
 		delete(d.executing, id)
+		d.line.Finish(d.now(), id)
 	}
 }
 
@@ -123,6 +146,8 @@ func (d *dispatcher) resendHints(ctx context.Context) error {
 			d.forgetQueued(ids[i], q)
 		case r.State == model.Queued && r.DispatchSeq == q.hint.DispatchSeq:
 			messages = append(messages, q.message())
+		case r.State == model.Executing:
+			d.adopt(r.run)
 		default:
 			d.forgetQueued(ids[i], q)
 			d.observe(r.run)
@@ -140,6 +165,9 @@ func (d *dispatcher) forgetQueued(agendaID string, q queuedRun) {
 	defer d.mu.Unlock()
 	if id := r.item().ID; d.queued[id].hint == q.hint {
 		delete(d.queued, id)
+		if _, executing := d.executing[id]; !executing {
+			d.line.Finish(d.now(), id)
+		}
 	}
 	d.signal()
 }

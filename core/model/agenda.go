@@ -1,6 +1,9 @@
 package model
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Agenda is a workflow: operations and what they share. Once accepted it does not change; how it fares is its [AgendaProgress],
 // which has the same id.
@@ -10,6 +13,8 @@ type Agenda struct {
 	Operations      []Operation    `json:"operations"`
 	Params          Params         `json:"params,omitempty"`
 	MaximumAttempts int            `json:"maximumAttempts,omitempty" doc:"How often it is run at most until it succeeds, 1 to 20. Default 3."`
+	Priority        int            `json:"priority,omitempty" minimum:"-10" maximum:"10" doc:"Agendas with a higher priority go before others of the customer, and under Priority before those of others; they may be passed by what waits longer. Default 0."`
+	NotBefore       time.Time      `json:"notBefore,omitzero" doc:"When it may be scheduled; default at once."`
 	AgendaInsight   *AgendaInsight `json:"agendaInsight,omitempty" readOnly:"true" doc:"The insight it is bound to."`
 }
 
@@ -33,4 +38,5 @@ const (
 	DefaultMaximumAttempts = 3
 	MaxMaximumAttempts     = 20
 	MaxOperations          = 10_000
+	MaxPriority            = 10 // and -10 is the lowest
 )

@@ -3,9 +3,10 @@ package model
 // Customer is a tenant: it owns agendas and is what scheduling is fair between. Its CustomerID is its own ID.
 type Customer struct {
 	Meta
-	BillingCode    string  `json:"billingCode,omitempty" maxLength:"200"`
-	ResourcePoolID string  `json:"resourcePoolId,omitempty" doc:"Resource pool that runs the customer's agendas."`
-	Weight         float64 `json:"weight,omitempty" doc:"Share under WeightedFair, relative to other customers. Default 1."`
+	Limits
+	BillingCode    string `json:"billingCode,omitempty" maxLength:"200"`
+	ResourcePoolID string `json:"resourcePoolId,omitempty" doc:"Resource pool that runs the customer's agendas."`
+	Pause          *Pause `json:"pause,omitempty" doc:"While it holds, no agenda of the customer is scheduled."`
 }
 
 // ResourcePool is where work runs: pullers plus compute.
@@ -21,7 +22,17 @@ type SchedulingAlgorithm string
 const (
 	FirstInFirstOut SchedulingAlgorithm = "FirstInFirstOut"
 	RoundRobin      SchedulingAlgorithm = "RoundRobin"
+	Priority        SchedulingAlgorithm = "Priority"
 	WeightedFair    SchedulingAlgorithm = "WeightedFair"
+)
+
+// Cost says what a customer is charged for an agenda under WeightedFair.
+type Cost string
+
+// The costs.
+const (
+	CostAgenda  Cost = "agenda"  // 1 for each
+	CostRunTime Cost = "runTime" // the seconds that it ran
 )
 
 // Insight is a queue definition in a resource pool.
@@ -30,8 +41,12 @@ type Insight struct {
 	Sharing
 	ResourcePoolID      string              `json:"resourcePoolId"`
 	QueueName           string              `json:"queueName,omitempty" doc:"Name of the dispatch queue. Default: the insight's id."`
-	QueueSize           int                 `json:"queueSize,omitempty" doc:"Most agendas that are scheduled and not yet claimed. Default 100."`
-	SchedulingAlgorithm SchedulingAlgorithm `json:"schedulingAlgorithm,omitempty" enum:"FirstInFirstOut,RoundRobin,WeightedFair" doc:"Default WeightedFair."`
+	QueueSize           *int                `json:"queueSize,omitempty" minimum:"1" doc:"Most agendas that are scheduled and not yet claimed. Default 100."`
+	MaxInFlight         *int                `json:"maxInFlight,omitempty" minimum:"1" doc:"Most agendas that are QUEUED or EXECUTING at a time. Default: no limit."`
+	Pause               *Pause              `json:"pause,omitempty" doc:"While it holds, no agenda is scheduled."`
+	SchedulingAlgorithm SchedulingAlgorithm `json:"schedulingAlgorithm,omitempty" enum:"FirstInFirstOut,RoundRobin,Priority,WeightedFair" doc:"Default WeightedFair."`
+	AgingSeconds        *float64            `json:"agingSeconds,omitempty" exclusiveMinimum:"0" doc:"What a step of an agenda's priority is worth: so much longer waiting agendas of the next lower priority go first. Default 600."`
+	Cost                Cost                `json:"cost,omitempty" enum:"agenda,runTime" doc:"What a customer is charged for an agenda under WeightedFair: 1, or the seconds that it ran. Default agenda."`
 	Mappers             Mappers             `json:"mappers,omitzero" doc:"Which agendas match. An insight without mappers matches none."`
 }
 
@@ -63,4 +78,6 @@ const (
 	DefaultQueueSize = 100
 	// DefaultWeight is the weight of a customer that names none.
 	DefaultWeight = 1.0
+	// DefaultAgingSeconds is what a step of priority is worth on an insight that does not say.
+	DefaultAgingSeconds = 600.0
 )

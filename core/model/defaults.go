@@ -18,8 +18,8 @@ func (v Customer) WithDefaults() Customer {
 	if v.CustomerID == "" {
 		v.CustomerID = v.ID
 	}
-	if v.Weight == 0 {
-		v.Weight = DefaultWeight
+	if v.Weight == nil {
+		v.Weight = new(DefaultWeight)
 	}
 	return v
 }
@@ -29,11 +29,17 @@ func (v Insight) WithDefaults() Insight {
 	if v.QueueName == "" {
 		v.QueueName = v.ID
 	}
-	if v.QueueSize == 0 {
-		v.QueueSize = DefaultQueueSize
+	if v.QueueSize == nil {
+		v.QueueSize = new(DefaultQueueSize)
 	}
 	if v.SchedulingAlgorithm == "" {
 		v.SchedulingAlgorithm = WeightedFair
+	}
+	if v.AgingSeconds == nil {
+		v.AgingSeconds = new(DefaultAgingSeconds)
+	}
+	if v.Cost == "" {
+		v.Cost = CostAgenda
 	}
 	v.Sharing = v.normalized()
 	return v

@@ -31,6 +31,12 @@ func (a *Agenda) check(c *checker) {
 	if a.MaximumAttempts < 0 || a.MaximumAttempts > MaxMaximumAttempts {
 		c.issue("maximumAttempts", "is %d; it must be 1 to %d, or absent for %d", a.MaximumAttempts, MaxMaximumAttempts, DefaultMaximumAttempts)
 	}
+	if a.Priority < -MaxPriority || a.Priority > MaxPriority {
+		c.issue("priority", "is %d; it must be %d to %d", a.Priority, -MaxPriority, MaxPriority)
+	}
+	if !a.NotBefore.IsZero() && (a.NotBefore.Year() < 1970 || a.NotBefore.Year() > 2200) {
+		c.issue("notBefore", "is %s; it must be between the years 1970 and 2200", a.NotBefore)
+	}
 	switch {
 	case len(a.Operations) == 0:
 		c.issue("operations", "the agenda has no operations; give it at least one")

@@ -3,17 +3,10 @@ package model
 import (
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
 	"github.com/pop-platform/pop/core/workflow"
-)
-
-// A weight beyond these would leave the fair shares of floating-point numbers.
-const (
-	minWeight = 0.001
-	maxWeight = 1_000_000
 )
 
 // Validate returns what is wrong with a customer.
@@ -26,9 +19,8 @@ func (v *Customer) Validate() []Issue {
 	c.title(v.Title, "customer")
 	c.text("billingCode", v.BillingCode, 200)
 	c.name("resourcePoolId", v.ResourcePoolID)
-	if v.Weight != 0 && (math.IsNaN(v.Weight) || v.Weight < minWeight || v.Weight > maxWeight) {
-		c.issue("weight", "is %v; it must be %v to %d, or absent for %v", v.Weight, minWeight, maxWeight, DefaultWeight)
-	}
+	c.limits(&v.Limits)
+	c.pause(v.Pause)
 	return c.result()
 }
 
@@ -47,13 +39,21 @@ func (v *Insight) Validate() []Issue {
 	c.sharing(&v.Sharing)
 	c.required("resourcePoolId", v.ResourcePoolID, "name the resource pool that runs what the insight takes")
 	c.name("queueName", v.QueueName)
-	if v.QueueSize < 0 {
-		c.issue("queueSize", "is %d; it must be at least 1, or absent for %d", v.QueueSize, DefaultQueueSize)
-	}
+	c.count("queueSize", v.QueueSize, fmt.Sprint(DefaultQueueSize))
+	c.count("maxInFlight", v.MaxInFlight, "no limit")
+	c.pause(v.Pause)
 	switch v.SchedulingAlgorithm {
-	case "", FirstInFirstOut, RoundRobin, WeightedFair:
+	case "", FirstInFirstOut, RoundRobin, Priority, WeightedFair:
 	default:
-		c.issue("schedulingAlgorithm", "is %q; it must be %s, %s or %s", clip(string(v.SchedulingAlgorithm)), FirstInFirstOut, RoundRobin, WeightedFair)
+		c.issue("schedulingAlgorithm", "is %q; it must be %s, %s, %s or %s", clip(string(v.SchedulingAlgorithm)), FirstInFirstOut, RoundRobin, Priority, WeightedFair)
+	}
+	switch v.Cost {
+	case "", CostAgenda, CostRunTime:
+	default:
+		c.issue("cost", "is %q; it must be %s or %s", clip(string(v.Cost)), CostAgenda, CostRunTime)
+	}
+	if v.AgingSeconds != nil {
+		c.period("agingSeconds", *v.AgingSeconds)
 	}
 	c.notBlank("mappers.operationName", v.Mappers.OperationName)
 	c.notBlank("mappers.operationType", v.Mappers.OperationType)

@@ -181,7 +181,7 @@ func TestConfigurationIssuesSayWhatIsWrongWhereAndHowToMendIt(t *testing.T) {
 			{"allowedCustomerIds[0]", `"a\ab" holds the invisible character U+0007 at byte 1; remove it`},
 			{"queueName", `"q\n" begins or ends with space; remove it`},
 			{"queueSize", "is -5; it must be at least 1, or absent for 100"},
-			{"schedulingAlgorithm", `is "Random"; it must be FirstInFirstOut, RoundRobin or WeightedFair`},
+			{"schedulingAlgorithm", `is "Random"; it must be FirstInFirstOut, RoundRobin, Priority or WeightedFair`},
 			{"mappers.operationName[1]", "is blank; remove it"},
 			{"mappers.operationType[0]", "is blank; remove it"},
 			{"mappers.params[0]", `is "k"; write it as key=value`},
@@ -195,8 +195,32 @@ func TestConfigurationIssuesSayWhatIsWrongWhereAndHowToMendIt(t *testing.T) {
 			}
 		})
 	}
+	for path, v := range map[string]string{
+		"weight":                  `"weight": 0`,
+		"maxInFlight":             `"maxInFlight": 0`,
+		"rateLimit.count":         `"rateLimit": {"count": -1, "periodSeconds": 1}`,
+		"rateLimit.periodSeconds": `"rateLimit": {"count": 1, "periodSeconds": 0}`,
+		"rateLimit.burst":         `"rateLimit": {"count": 1, "periodSeconds": 1, "burst": -1}`,
+		"quota.count":             `"quota": {"count": 0, "windowSeconds": 60}`,
+		"quota.windowSeconds":     `"quota": {"count": 1, "windowSeconds": -60}`,
+		"pause.by":                `"pause": {"reason": "holidays"}`,
+	} {
+		customer := decode[model.Customer](t, `{"id": "a", "customerId": "a", "title": "A", `+v+`}`)
+		if issues := customer.Validate(); len(issues) != 1 || issues[0].Path != path {
+			t.Errorf("customer with %s: %v", v, issues)
+		}
+	}
+	for path, v := range map[string]string{
+		"queueSize": `"queueSize": 0`, "maxInFlight": `"maxInFlight": 0`, "agingSeconds": `"agingSeconds": 0`, "cost": `"cost": "gold"`,
+		"pause.by": `"pause": {}`,
+	} {
+		insight := decode[model.Insight](t, `{"id": "i", "customerId": "a", "title": "I", "resourcePoolId": "p", `+v+`}`)
+		if issues := insight.Validate(); len(issues) != 1 || issues[0].Path != path {
+			t.Errorf("insight with %s: %v", v, issues)
+		}
+	}
 	for _, weight := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
-		v := model.Customer{Meta: model.Meta{ID: "acme", CustomerID: "acme", Title: "Acme"}, Weight: weight}
+		v := model.Customer{Meta: model.Meta{ID: "acme", CustomerID: "acme", Title: "Acme"}, Limits: model.Limits{Weight: &weight}}
 		if issues := v.Validate(); len(issues) != 1 || issues[0].Path != "weight" {
 			t.Errorf("a weight of %v: %v", weight, issues)
 		}
@@ -212,12 +236,13 @@ func TestDefaultsFillWhatIsLeftOut(t *testing.T) {
 		t.Errorf("maximumAttempts %d", got)
 	}
 	customer := model.Customer{Meta: model.Meta{ID: "acme"}}.WithDefaults()
-	if customer.CustomerID != "acme" || customer.Weight != 1 {
+	if customer.CustomerID != "acme" || *customer.Weight != 1 {
 		t.Errorf("%+v", customer)
 	}
 	insight := decode[model.Insight](t, `{"id":"i","allowedCustomerIds":["B"," a","b",null,"A"]}`).WithDefaults()
 	want := model.Insight{
-		Meta: model.Meta{ID: "i"}, QueueName: "i", QueueSize: 100, SchedulingAlgorithm: model.WeightedFair,
+		Meta: model.Meta{ID: "i"}, QueueName: "i", QueueSize: new(100), SchedulingAlgorithm: model.WeightedFair,
+		AgingSeconds: new(600.0), Cost: model.CostAgenda,
 		Sharing: model.Sharing{AllowedCustomerIDs: []string{"a", "b"}},
 	}
 	if diff := cmp.Diff(want, insight); diff != "" {

@@ -1,158 +1,195 @@
 package scheduling
 
 import (
-	"bytes"
-	"cmp"
-	"container/heap"
-	"slices"
+	"encoding/binary"
+	"math"
 )
 
-// Algorithm says what a customer's rank is.
-type Algorithm uint8
-
-const (
-	// WeightedFair is start-time fair queueing (Goyal, Vin, Cheng, SIGCOMM 1996): the rank is a tag that rises by cost/weight
-	// with each agenda served. Over any time in which two customers always have agendas waiting, what they were served, divided
-	// by their weights, differs by at most 1/w1 + 1/w2 agendas.
-	WeightedFair Algorithm = iota
-	// RoundRobin ranks by the order of last service.
-	RoundRobin
-	// FirstInFirstOut ranks by the score of the customer's first agenda.
-	FirstInFirstOut
-)
-
-// ID is an agenda's id.
-type ID [16]byte
-
-// Item is an agenda that waits. Within a customer, items are taken in order of score, then id.
-type Item struct {
-	Score int64
-	ID    ID
-}
-
-func compareItems(a, b Item) int {
-	if c := cmp.Compare(a.Score, b.Score); c != 0 {
-		return c
-	}
-	return bytes.Compare(a.ID[:], b.ID[:])
-}
-
-// Pick is a planned choice.
-type Pick struct {
-	Customer string
-	Item     Item
-}
-
-// tagOne is the fixed-point unit of a tag: the rise of a customer of weight 1 for an agenda of cost 1.
-const tagOne = 1 << 20
-
-// Weights are kept within these bounds, so that a tag neither stands still nor overflows.
-const (
-	minWeight = 1e-3
-	maxWeight = 1e5
-)
-
-// drainedSlack is how many customers without agendas are remembered for their tags before those that owe nothing are dropped.
-const drainedSlack = 1024
-
-// State holds the waiting agendas of one insight. It is not safe for concurrent use.
+// State holds the waiting agendas of one insight and what is in flight. It is not safe for concurrent use.
+//
+// An agenda is in one place at most: waiting, or in flight. Telling the state twice, or late, does no harm.
 type State struct {
-	algorithm Algorithm
+	settings  Settings
+	now       int64
 	customers map[string]*customer
-	active    ranking // customers with items, a heap
-	virtual   int64   // WeightedFair: the largest tag served
-	sequence  int64   // counts activations and services
-	waiting   int
+	active    heap[*customer] // customers with an agenda that may be served now
+	waking    heap[*customer] // customers that time alone will change
+	flights   map[ID]flight
+	virtual   int64  // the largest tag served: where newcomers begin
+	sequence  int64  // counts activations and services
+	known     uint64 // counts customers
+	waiting   int    // agendas, ready or not
+	queued    int    // agendas in flight that are not claimed
+	mean      float64
+	forgetAt  int // look for customers to forget once there are so many
+	moves     int // in heaps, and of plans to candidates: what passes cost
+	fairness  fairness
+	pace      pace
 }
 
+// customer is what a state knows of a customer that has agendas, or of one it owes or is owed by.
 type customer struct {
 	name     string
-	step     int64 // tag rise per agenda
-	tag      int64 // WeightedFair: survives being drained, so that leaving and returning forgives no debt
-	sequence int64 // when it was activated or last served, whichever is later; the tie-break
-	rank     int64
-	items    fifo
-	position int // in the heap; -1 when drained
+	number   uint64 // in the order of becoming known
+	policy   Policy
+	account  Account // but for the debt, which is in the tag
+	tag      int64   // survives being drained, so that leaving and returning forgives no debt
+	sequence int64   // when it was activated or last served, whichever is later; the tie-break
+	position int     // in the heap of the active; -1 if not
+	alarm    int     // in the heap of the waking; -1 if not
+	held     Reason  // why it is parked, 0 if it is not
+	heldAt   int64   // since when
+	inFlight int
+	ready    line
+	later    line // agendas that become ready in the future
+	record   record
 }
+
+// keyOf ranks a customer of the given tag and sequence whose next agenda is first. No two customers have the same key, so that a
+// plan has one outcome.
+func (s *State) keyOf(tag, sequence int64, first Item) key {
+	if s.settings.Algorithm.fair() {
+		return key{rank: tag, hi: uint64(sequence)}
+	}
+	return key{first.score(s.settings.aging()), binary.BigEndian.Uint64(first.ID[:8]), binary.BigEndian.Uint64(first.ID[8:])}
+}
+
+// tagOne is the fixed-point unit of a tag: the rise of a customer of weight 1 for a cost of 1.
+const tagOne = 1 << 28
+
+// No charge raises a tag by more than maxStep, and tags are moved down beyond maxVirtual, so that none overflows.
+const (
+	maxStep    = 1 << 44
+	maxVirtual = 1 << 60
+	maxTag     = 1 << 62
+)
+
+// drainedSlack is how many customers without agendas are remembered at least.
+const drainedSlack = 1024
 
 // New returns an empty state.
-func New(a Algorithm) *State {
-	return &State{algorithm: a, customers: map[string]*customer{}}
+func New(settings Settings) *State {
+	s := &State{settings: settings, customers: map[string]*customer{}, flights: map[ID]flight{}, forgetAt: drainedSlack}
+	s.active.moved = func(c *customer, to int) { c.position = to; s.moves++ }
+	s.waking.moved = func(c *customer, to int) { c.alarm = to }
+	return s
 }
 
-// Waiting returns the number of waiting agendas.
+// Waiting returns the number of waiting agendas, those included that become ready in the future.
 func (s *State) Waiting() int { return s.waiting }
 
-// Active returns the number of customers with waiting agendas.
-func (s *State) Active() int { return len(s.active) }
+// Active returns the number of customers with an agenda that may be served now.
+func (s *State) Active() int { return s.active.len() }
 
-// SetAlgorithm changes the algorithm and ranks the active customers anew.
-func (s *State) SetAlgorithm(a Algorithm) {
-	if a == s.algorithm {
-		return
+// InFlight returns the number of agendas that were served and have not ended, and how many of them are not claimed.
+func (s *State) InFlight() (all, queued int) { return len(s.flights), s.queued }
+
+// NextWake returns when time alone will let an agenda be served, if there is such a time.
+func (s *State) NextWake() (int64, bool) {
+	at := int64(Forever)
+	if s.waking.len() > 0 {
+		at = s.waking.slots[0].key.rank
 	}
-	s.algorithm = a
-	for _, c := range s.active {
-		c.tag = max(c.tag, s.virtual)
-		c.rank = s.rankOf(c, c.items.at(0))
+	if paused := s.settings.Paused; paused > s.now && s.active.len() > 0 {
+		at = min(at, paused)
 	}
-	heap.Init(&s.active)
+	return at, at != Forever
 }
 
-// SetWeight sets a customer's weight, which counts from its next agenda on.
-func (s *State) SetWeight(name string, weight float64) {
+// Configure sets the insight's settings. A change of algorithm ranks the active customers anew and starts a new measurement of
+// fairness. Agendas in flight beyond a new limit go on.
+func (s *State) Configure(now int64, settings Settings) {
+	s.advance(now)
+	if settings == s.settings {
+		return
+	}
+	old := s.settings
+	s.settings = settings
+	if settings.aging() != old.aging() {
+		for _, c := range s.customers {
+			c.ready.age(settings.aging())
+		}
+	}
+	if settings.Algorithm != old.Algorithm || settings.Cost != old.Cost {
+		for _, c := range s.customers {
+			c.tag, c.record.lag = 0, lag{}
+			c.record.lag.charged(s.step(c))
+		}
+		s.virtual = 0
+		s.fairness.restart(s.now)
+	}
+	s.rank()
+}
+
+// rank ranks all active customers anew.
+func (s *State) rank() {
+	for i, slot := range s.active.slots {
+		c := slot.value
+		s.active.slots[i].key = s.keyOf(c.tag, c.sequence, c.ready.first())
+	}
+	s.active.order()
+}
+
+// SetPolicy sets what a customer may do, from its next agenda on. Of a customer without agendas the state need not know.
+func (s *State) SetPolicy(now int64, name string, policy Policy) {
+	s.advance(now)
 	if c := s.customers[name]; c != nil {
-		c.step = stepOf(weight)
+		s.setPolicy(c, policy)
 	}
 }
 
-func stepOf(weight float64) int64 {
-	return max(1, int64(tagOne/min(max(weight, minWeight), maxWeight)))
-}
-
-// Add puts an agenda of a customer in line and reports whether it was not there before. The weight is that of the customer.
-func (s *State) Add(name string, weight float64, item Item) bool {
-	c := s.customers[name]
-	if c == nil {
-		c = &customer{name: name, position: -1}
-		s.customers[name] = c
-	}
-	c.step = stepOf(weight)
-	if !c.items.insert(item) {
-		return false
-	}
-	s.waiting++
-	switch {
-	case c.position < 0:
-		s.sequence++
-		c.sequence = s.sequence
-		c.tag = max(c.tag, s.virtual) // idle time gives no credit
-		c.rank = s.rankOf(c, item)
-		heap.Push(&s.active, c)
-	case c.items.at(0) == item: // the new agenda is the first
-		c.rank = s.rankOf(c, item)
-		heap.Fix(&s.active, c.position)
-	}
-	return true
-}
-
-// AddAll is [State.Add] for many agendas of a customer in any order. It takes the slice over.
-func (s *State) AddAll(name string, weight float64, items []Item) {
-	if len(items) == 0 {
+func (s *State) setPolicy(c *customer, policy Policy) {
+	if policy == c.policy {
 		return
 	}
-	s.Add(name, weight, items[0])
-	c := s.customers[name]
-	s.waiting -= c.items.len()
-	c.items.merge(items)
-	s.waiting += c.items.len()
+	old := s.stepFor(c, 1)
+	c.policy = policy
+	c.account.adapt(&policy, s.now)
+	// What it owes or is owed is a cost, whatever its weight.
+	debt := float64(c.tag-s.virtual) / float64(old) * float64(s.stepFor(c, 1))
+	c.tag = s.virtual + int64(math.Round(max(-maxStep, min(debt, maxStep))))
+	c.record.lag.charged(s.step(c))
+	s.settle(c)
+}
+
+// Add puts an agenda of a customer in line and reports whether it was not there before. If it was in flight, it is no more.
+func (s *State) Add(now int64, name string, policy Policy, item Item) bool {
+	s.advance(now)
+	s.land(item.ID)
+	c := s.customer(name, policy)
+	added := c.lineOf(item, s.now).insert(item)
+	if added {
+		s.waiting++
+		s.settle(c)
+	}
+	return added
+}
+
+// AddAll is [State.Add] for many agendas of a customer in any order, none of which is in flight.
+func (s *State) AddAll(now int64, name string, policy Policy, items []Item) {
+	s.advance(now)
+	c := s.customer(name, policy)
+	var ready, later []Item
+	for _, item := range items {
+		s.land(item.ID)
+		if item.Ready > s.now {
+			later = append(later, item)
+		} else {
+			ready = append(ready, item)
+		}
+	}
+	s.waiting -= c.waiting()
+	c.ready.merge(ready)
+	c.later.merge(later)
+	s.waiting += c.waiting()
 	s.settle(c)
 }
 
 // Remove takes an agenda out of line without serving it and reports whether it was there.
-func (s *State) Remove(name string, item Item) bool {
+func (s *State) Remove(now int64, name string, item Item) bool {
+	s.advance(now)
 	c := s.customers[name]
-	if c == nil || !c.items.remove(item) {
+	if c == nil || !c.ready.remove(item) && !c.later.remove(item) {
 		return false
 	}
 	s.waiting--
@@ -160,212 +197,174 @@ func (s *State) Remove(name string, item Item) bool {
 	return true
 }
 
-// Plan returns the next agendas to serve, at most n, in order. It changes nothing.
-//
-// It looks at no more than n+1 customers per pick it returns: since a rank never falls by being served, whoever is served next is
-// the root of the heap, a child of one who was looked at, or one who was served.
-func (s *State) Plan(n int) []Pick {
-	n = min(n, s.waiting)
-	if n <= 0 {
-		return nil
-	}
-	picks := make([]Pick, 0, n)
-	next := frontier{{customer: s.active[0], rank: s.active[0].rank, sequence: s.active[0].sequence}}
-	sequence := s.sequence
-	for len(picks) < n {
-		c := heap.Pop(&next).(candidate)
-		picks = append(picks, Pick{c.customer.name, c.customer.items.at(c.served)})
-		if c.served == 0 {
-			for _, child := range []int{2*c.customer.position + 1, 2*c.customer.position + 2} {
-				if child < len(s.active) {
-					heap.Push(&next, candidate{customer: s.active[child], rank: s.active[child].rank, sequence: s.active[child].sequence})
-				}
-			}
-		}
-		sequence++
-		if c.served++; c.served < c.customer.items.len() {
-			c.rank, c.sequence = s.rankAfter(c.customer, c.rank, sequence, c.customer.items.at(c.served)), sequence
-			heap.Push(&next, c)
-		}
-	}
-	return picks
-}
-
-// Commit serves what [State.Plan] returned, or a prefix of it, with nothing in between.
-func (s *State) Commit(picks []Pick) {
-	for _, p := range picks {
-		c := s.customers[p.Customer]
-		c.items.pop()
-		s.waiting--
-		s.sequence++
-		c.sequence = s.sequence
-		if s.algorithm == WeightedFair {
-			s.virtual = max(s.virtual, c.tag)
-		}
-		c.tag += c.step
-		s.settle(c)
-	}
-}
-
-// Refund gives back what a customer was charged for an agenda that was not served after all.
-func (s *State) Refund(name string) {
+// customer returns the customer of a name with the policy.
+func (s *State) customer(name string, policy Policy) *customer {
 	c := s.customers[name]
 	if c == nil {
-		return
-	}
-	c.tag -= c.step
-	if c.position >= 0 {
-		c.rank = s.rankOf(c, c.items.at(0))
-		heap.Fix(&s.active, c.position)
-	}
-}
-
-// settle restores the heap after c's items or tag changed.
-func (s *State) settle(c *customer) {
-	switch {
-	case c.items.len() > 0:
-		c.rank = s.rankOf(c, c.items.at(0))
-		heap.Fix(&s.active, c.position)
-	case c.position >= 0:
-		heap.Remove(&s.active, c.position)
-		s.forgetDrained()
-	}
-}
-
-// forgetDrained drops customers without agendas that owe nothing, once there are many.
-func (s *State) forgetDrained() {
-	if len(s.customers) <= 2*len(s.active)+drainedSlack {
-		return
-	}
-	for name, c := range s.customers {
-		if c.position < 0 && c.tag <= s.virtual {
-			delete(s.customers, name)
+		if len(s.customers) >= s.forgetAt {
+			s.forget()
 		}
+		s.known++
+		c = &customer{name: name, number: s.known, policy: policy, position: -1, alarm: -1, tag: s.virtual, ready: line{aging: s.settings.aging()}}
+		c.record.lag.charged(s.step(c))
+		s.customers[name] = c
 	}
-}
-
-func (s *State) rankOf(c *customer, first Item) int64 {
-	switch s.algorithm {
-	case RoundRobin:
-		return c.sequence
-	case FirstInFirstOut:
-		return first.Score
-	default:
-		return c.tag
-	}
-}
-
-// rankAfter returns the rank of a customer of the given rank once it has been served and first is its first agenda.
-func (s *State) rankAfter(c *customer, rank, sequence int64, first Item) int64 {
-	switch s.algorithm {
-	case RoundRobin:
-		return sequence
-	case FirstInFirstOut:
-		return first.Score
-	default:
-		return rank + c.step
-	}
-}
-
-// candidate is a customer in a plan, with what it has been served so far in that plan.
-type candidate struct {
-	customer       *customer
-	rank, sequence int64
-	served         int
-}
-
-type frontier []candidate
-
-func (f frontier) Len() int { return len(f) }
-func (f frontier) Less(i, j int) bool {
-	return before(f[i].rank, f[i].sequence, f[j].rank, f[j].sequence)
-}
-func (f frontier) Swap(i, j int) { f[i], f[j] = f[j], f[i] }
-func (f *frontier) Push(x any)   { *f = append(*f, x.(candidate)) }
-func (f *frontier) Pop() any {
-	last := len(*f) - 1
-	x := (*f)[last]
-	*f = (*f)[:last]
-	return x
-}
-
-type ranking []*customer
-
-func (r ranking) Len() int { return len(r) }
-func (r ranking) Less(i, j int) bool {
-	return before(r[i].rank, r[i].sequence, r[j].rank, r[j].sequence)
-}
-func (r ranking) Swap(i, j int) {
-	r[i], r[j] = r[j], r[i]
-	r[i].position, r[j].position = i, j
-}
-
-func (r *ranking) Push(x any) {
-	c := x.(*customer)
-	c.position = len(*r)
-	*r = append(*r, c)
-}
-
-func (r *ranking) Pop() any {
-	last := len(*r) - 1
-	c := (*r)[last]
-	(*r)[last] = nil
-	*r = (*r)[:last]
-	c.position = -1
+	s.setPolicy(c, policy)
 	return c
 }
 
-func before(rank1, sequence1, rank2, sequence2 int64) bool {
-	if rank1 != rank2 {
-		return rank1 < rank2
+func (c *customer) waiting() int { return c.ready.n + c.later.n }
+
+func (c *customer) lineOf(item Item, now int64) *line {
+	if item.Ready > now {
+		return &c.later
 	}
-	return sequence1 < sequence2
+	return &c.ready
 }
 
-// fifo holds a customer's items in order. Items mostly come and go at its ends.
-type fifo struct {
-	items []Item
-	head  int
-}
-
-func (f *fifo) len() int      { return len(f.items) - f.head }
-func (f *fifo) at(i int) Item { return f.items[f.head+i] }
-
-func (f *fifo) insert(item Item) bool {
-	if n := len(f.items); n == f.head || compareItems(f.items[n-1], item) < 0 {
-		f.items = append(f.items, item)
-		return true
+// advance lets time pass. Time never goes back.
+func (s *State) advance(now int64) {
+	if now <= s.now {
+		return
 	}
-	at, found := slices.BinarySearchFunc(f.items[f.head:], item, compareItems)
-	if !found {
-		f.items = slices.Insert(f.items, f.head+at, item)
+	s.pace.pass(now-s.now, s.active.len() > 0)
+	for s.waking.len() > 0 && s.waking.slots[0].key.rank <= now {
+		s.now = max(s.now, s.waking.slots[0].key.rank) // each wakes at its time, however rarely time passes here
+		s.settle(s.waking.slots[0].value)
 	}
-	return !found
+	s.now = now
 }
 
-func (f *fifo) merge(items []Item) {
-	items = append(items, f.items[f.head:]...)
-	slices.SortFunc(items, compareItems)
-	*f = fifo{items: slices.Compact(items)}
-}
-
-func (f *fifo) remove(item Item) bool {
-	at, found := slices.BinarySearchFunc(f.items[f.head:], item, compareItems)
-	if found {
-		f.items = slices.Delete(f.items, f.head+at, f.head+at+1)
+// settle puts a customer where it belongs after anything about it has changed: among the active, or parked with what wakes it.
+// It is the only place that does, so that nobody is left behind.
+func (s *State) settle(c *customer) {
+	for c.later.n > 0 && c.later.first().Ready <= s.now {
+		c.ready.insert(c.later.pop())
 	}
-	return found
+	wakeAt, held := int64(0), Reason(0)
+	if c.ready.n > 0 {
+		_, held, wakeAt = s.allowance(c)
+	}
+	s.park(c, held)
+	if c.later.n > 0 && (wakeAt == 0 || c.later.first().Ready < wakeAt) {
+		wakeAt = c.later.first().Ready
+	}
+	s.wake(c, wakeAt)
+
+	switch active := c.ready.n > 0 && held == 0; {
+	case !active && c.position >= 0:
+		s.fairness.leave(s, c)
+		s.active.remove(c.position)
+	case active && c.position < 0:
+		s.sequence++
+		c.sequence, c.record.activated = s.sequence, s.sequence
+		c.tag = max(c.tag, s.virtual) // time away gives no credit
+		s.active.push(s.keyOf(c.tag, c.sequence, c.ready.first()), c)
+	case active:
+		s.active.rekey(c.position, s.keyOf(c.tag, c.sequence, c.ready.first()))
+		c.record.lag.measure(c.tag - s.virtual)
+	}
 }
 
-// pop drops the first item, and the space before it once that is most of the slice.
-func (f *fifo) pop() {
-	f.head++
+// park notes why the customer is parked, and for how long it was before.
+func (s *State) park(c *customer, held Reason) {
+	if held == c.held {
+		return
+	}
+	if c.held != 0 {
+		c.record.parked[c.held] += s.now - c.heldAt
+	}
+	c.held, c.heldAt = held, s.now
+}
+
+// wake sets the time at which the customer is looked at again; 0 means none.
+func (s *State) wake(c *customer, at int64) {
 	switch {
-	case f.len() == 0 && cap(f.items) <= 64:
-		*f = fifo{items: f.items[:0]}
-	case f.len() == 0:
-		*f = fifo{}
-	case f.head > 64 && f.head > len(f.items)/2:
-		*f = fifo{items: slices.Clone(f.items[f.head:])}
+	case at == 0 && c.alarm >= 0:
+		s.waking.remove(c.alarm)
+	case at != 0 && c.alarm < 0:
+		s.waking.push(key{rank: at, hi: c.number}, c)
+	case at != 0:
+		s.waking.rekey(c.alarm, key{rank: at, hi: c.number})
 	}
+}
+
+// allowance returns how many agendas of a customer may be served now; if none, the first reason, and the time at which that may
+// have changed if time alone changes it.
+func (s *State) allowance(c *customer) (n int, held Reason, wakeAt int64) {
+	switch until := c.policy.Paused; {
+	case until == Forever:
+		return 0, CustomerPaused, 0
+	case until > s.now:
+		return 0, CustomerPaused, until
+	}
+	n = unlimited
+	if c.policy.Cap > 0 {
+		if n = c.policy.Cap - c.inFlight; n <= 0 {
+			return 0, CustomerCap, 0
+		}
+	}
+	quota, resets := c.account.byQuota(c.policy.Quota, s.now)
+	if quota == 0 {
+		held, wakeAt = QuotaUsed, resets
+	}
+	rate, at := c.account.byRate(c.policy.Rate, s.now)
+	if rate == 0 && wakeAt == 0 {
+		held = RateLimit
+	}
+	return min(n, quota, rate), held, max(wakeAt, at)
+}
+
+// Account returns what must be kept of a customer, and false if there is nothing to keep.
+func (s *State) Account(name string) (Account, bool) {
+	c := s.customers[name]
+	if c == nil {
+		return Account{}, false
+	}
+	a := c.account
+	if ahead := c.tag - s.virtual; ahead > 0 && s.settings.Algorithm.fair() {
+		a.Debt = float64(ahead) / float64(s.stepFor(c, 1))
+	}
+	return a, a != Account{}
+}
+
+// Accounts returns the accounts of the customers served that have a rate or a quota: what must be kept of them before anybody
+// learns that they were served, so that a crash never gives them more than is theirs.
+func (s *State) Accounts(served []Pick) map[string]Account {
+	var accounts map[string]Account
+	for _, p := range served {
+		if c := s.customers[p.Customer]; c != nil && (c.policy.Rate.Count > 0 || c.policy.Quota.Per > 0) {
+			if accounts == nil {
+				accounts = map[string]Account{}
+			}
+			accounts[c.name], _ = s.Account(c.name)
+		}
+	}
+	return accounts
+}
+
+// SetAccount gives a customer the account that was kept of it.
+func (s *State) SetAccount(now int64, name string, policy Policy, a Account) {
+	s.advance(now)
+	c := s.customer(name, policy)
+	if a.Debt > 0 && s.settings.Algorithm.fair() {
+		debt := s.stepFor(c, a.Debt)
+		c.tag = max(c.tag, s.virtual+debt)
+		c.record.lag.charged(debt)
+	}
+	a.Debt = 0
+	c.account = a
+	c.account.adapt(&policy, s.now)
+	s.settle(c)
+}
+
+// forget drops customers without agendas of which nothing is left to remember.
+func (s *State) forget() {
+	for name, c := range s.customers {
+		if c.waiting() == 0 && c.inFlight == 0 && (c.tag <= s.virtual || !s.settings.Algorithm.fair()) && c.account.settled(&c.policy, s.now) {
+			s.fairness.forget(c)
+			delete(s.customers, name)
+		}
+	}
+	s.forgetAt = 2*len(s.customers) + drainedSlack
 }

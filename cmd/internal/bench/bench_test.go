@@ -31,7 +31,7 @@ func (s *server) furnish(algorithm model.SchedulingAlgorithm) {
 	must(s, err)
 	_, err = s.Insights.Create(ctx, model.Insight{
 		Meta: model.Meta{ID: insightID, CustomerID: "ops", Title: "insight"}, Sharing: model.Sharing{IsGlobal: true}, ResourcePoolID: "pool",
-		QueueSize: 200, SchedulingAlgorithm: algorithm, Mappers: model.Mappers{OperationType: []string{"work"}},
+		QueueSize: new(200), SchedulingAlgorithm: algorithm, Mappers: model.Mappers{OperationType: []string{"work"}},
 	})
 	must(s, err)
 	for i := range customers {

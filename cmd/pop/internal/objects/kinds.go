@@ -26,7 +26,7 @@ var (
 		name: "Insight", noun: "insight",
 		header: []string{"ID", "TITLE", "OWNER", "POOL", "ALGORITHM", "QUEUE SIZE", "TAKES"},
 		cells: func(v *model.Insight) []string {
-			return []string{v.ID, v.Title, v.CustomerID, v.ResourcePoolID, string(v.SchedulingAlgorithm), strconv.Itoa(v.QueueSize), takes(v.Mappers)}
+			return []string{v.ID, v.Title, v.CustomerID, v.ResourcePoolID, string(v.SchedulingAlgorithm), strconv.Itoa(*v.WithDefaults().QueueSize), takes(v.Mappers)}
 		},
 		collection: func(c *client.Client) *client.Collection[model.Insight] { return c.Insights },
 		meta:       func(v *model.Insight) *model.Meta { return &v.Meta },
@@ -38,7 +38,7 @@ var (
 		name: "Customer", noun: "customer",
 		header: []string{"ID", "TITLE", "POOL", "WEIGHT"},
 		cells: func(v *model.Customer) []string {
-			return []string{v.ID, v.Title, v.ResourcePoolID, strconv.FormatFloat(v.Weight, 'g', -1, 64)}
+			return []string{v.ID, v.Title, v.ResourcePoolID, strconv.FormatFloat(*v.WithDefaults().Weight, 'g', -1, 64)}
 		},
 		collection: func(c *client.Client) *client.Collection[model.Customer] { return c.Customers },
 		meta:       func(v *model.Customer) *model.Meta { return &v.Meta },

@@ -1,0 +1,403 @@
+package scheduling
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// world is a planner with slots that run what it serves, under a clock of its own.
+type world struct {
+	state   *State
+	slots   int
+	runTime func(customer string) int64
+	now     int64
+	next    int64
+	running []run // in order of their ends
+	order   []string
+	waits   map[string][]int // services before the customer's own since it submitted, per agenda
+	busy    map[string]int64 // slot time
+	at      map[ID]int       // services at submission
+}
+
+type run struct {
+	ends, began int64
+	customer    string
+	id          ID
+}
+
+func newWorld(settings Settings, slots int) *world {
+	return &world{
+		state: New(settings), slots: slots, runTime: func(string) int64 { return second },
+		waits: map[string][]int{}, busy: map[string]int64{}, at: map[ID]int{},
+	}
+}
+
+func (w *world) submit(n int, customer string, p Policy) {
+	for range n {
+		w.next++
+		it := item(w.next)
+		it.Ready = w.now
+		w.at[it.ID] = len(w.order)
+		w.state.Add(w.now, customer, p, it)
+	}
+}
+
+// turn fills the free slots, and lets the next agenda end.
+func (w *world) turn() bool {
+	picks := w.state.Plan(w.now, w.slots-len(w.running))
+	w.state.Commit(picks)
+	for _, p := range picks {
+		w.state.SetInFlight(w.now, p.Customer, w.state.customers[p.Customer].policy, p.Item, max(w.now, 1))
+		w.waits[p.Customer] = append(w.waits[p.Customer], len(w.order)-w.at[p.Item.ID])
+		w.order = append(w.order, p.Customer)
+		r := run{w.now + w.runTime(p.Customer), w.now, p.Customer, p.Item.ID}
+		at, _ := slices.BinarySearchFunc(w.running, r, func(a, b run) int { return int(min(1, max(-1, a.ends-b.ends))) })
+		w.running = slices.Insert(w.running, at, r)
+	}
+	if len(w.running) == 0 {
+		return false
+	}
+	r := w.running[0]
+	w.running = w.running[1:]
+	w.now = r.ends
+	w.busy[r.customer] += r.ends - r.began
+	w.state.Finish(w.now, r.id)
+	return true
+}
+
+func (w *world) drain() {
+	for w.turn() {
+	}
+}
+
+func jain(xs ...float64) float64 {
+	var sum, squares float64
+	for _, x := range xs {
+		sum += x
+		squares += x * x
+	}
+	return sum * sum / (float64(len(xs)) * squares)
+}
+
+func median(xs []int) int {
+	xs = slices.Sorted(slices.Values(xs))
+	return xs[len(xs)/2]
+}
+
+// Each customer's average share of the slots is within a tenth of what its weight says; without control it is not.
+func TestUniformFlowsGetTheirSharesOfTheSlots(t *testing.T) {
+	t.Parallel()
+	weights := map[string]float64{"a": 1, "b": 1, "c": 2, "d": 4}
+	share := func(algorithm Algorithm) (worst float64) {
+		w := newWorld(Settings{Algorithm: algorithm}, 16)
+		random := rand.New(rand.NewPCG(1, 1))
+		w.runTime = func(string) int64 { return int64(random.ExpFloat64() * float64(second)) }
+		for name, weight := range weights {
+			w.submit(map[string]int{"a": 20_000}[name]+10_000, name, Policy{Weight: weight})
+		}
+		for range 15_000 {
+			w.turn()
+		}
+		total := 0.0
+		for _, busy := range w.busy {
+			total += float64(busy)
+		}
+		for name, weight := range weights {
+			ideal := weight / 8
+			worst = max(worst, math.Abs(float64(w.busy[name])/total-ideal)/ideal)
+		}
+		return worst
+	}
+	if worst := share(WeightedFair); worst > 0.1 {
+		t.Errorf("a customer is %.0f %% from its share", 100*worst)
+	}
+	if worst := share(FirstInFirstOut); worst < 0.1 {
+		t.Errorf("the check does not notice that there is no control: %.0f %%", 100*worst)
+	}
+}
+
+// One customer floods, others have little.
+func TestSkewDoesNotDelayTheLightCustomers(t *testing.T) {
+	t.Parallel()
+	position := func(algorithm Algorithm) (worst float64) {
+		w := newWorld(Settings{Algorithm: algorithm, QueueSize: 10}, 32)
+		w.submit(9000, "noisy", weight(1))
+		for i := range 99 {
+			w.submit(10+i%2, fmt.Sprint("light", i), weight(1))
+		}
+		w.drain()
+		for i, name := range w.order {
+			if name != "noisy" {
+				worst = float64(i) / float64(len(w.order))
+			}
+		}
+		return worst
+	}
+	if worst := position(WeightedFair); worst > 0.11 {
+		t.Errorf("the last agenda of a light customer is at %.3f of the order", worst)
+	}
+	if worst := position(FirstInFirstOut); worst < 0.99 {
+		t.Errorf("first in, first out has it at %.3f: the scenario is too easy", worst)
+	}
+}
+
+// A customer that submits one agenda now and then waits for one agenda of each other at most.
+func TestATrickleIsServedAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(Settings{}, 4)
+	for i := range 20 {
+		w.submit(500, fmt.Sprint("heavy", i), weight(1))
+	}
+	for i := range 4000 {
+		if i%37 == 0 {
+			w.submit(1, "trickle", weight(1))
+		}
+		w.turn()
+	}
+	if worst := slices.Max(w.waits["trickle"]); worst > 20 {
+		t.Errorf("an agenda waited for %d others, among 20 other customers", worst)
+	}
+}
+
+// A customer that calls itself many names inside its agendas is still one customer.
+func TestASybilGetsNoMoreThanOneShare(t *testing.T) {
+	t.Parallel()
+	w := newWorld(Settings{}, 1)
+	for range 20 { // sub-keys of one customer
+		w.submit(100, "sybil", weight(1))
+	}
+	w.submit(100, "light", weight(1))
+	for range 200 {
+		w.turn()
+	}
+	if n := count(w.order)["light"]; n < 99 {
+		t.Errorf("the light customer got %d of 200", n)
+	}
+}
+
+// More customers than a pass takes agendas: all are served before any is served again.
+func TestManyMoreCustomersThanAPassHoldsAreAllServed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(Settings{QueueSize: 10}, 10)
+	const customers = 5000
+	for i := range customers {
+		w.submit(3, fmt.Sprint(i), weight(1))
+	}
+	w.drain()
+	for round := range 3 {
+		if n := len(count(w.order[round*customers : (round+1)*customers])); n != customers {
+			t.Fatalf("round %d serves %d of %d customers", round, n, customers)
+		}
+	}
+}
+
+// Where all are alike, fair order does no harm: it is the order of arrival.
+func TestBalancedLoadIsServedAsFirstInFirstOutWould(t *testing.T) {
+	t.Parallel()
+	orders := [2][]string{}
+	for i, algorithm := range []Algorithm{WeightedFair, FirstInFirstOut} {
+		w := newWorld(Settings{Algorithm: algorithm}, 8)
+		for range 500 {
+			for c := range 8 {
+				w.now++
+				w.submit(1, fmt.Sprint(c), weight(1))
+			}
+		}
+		w.drain()
+		orders[i] = w.order
+	}
+	if !slices.Equal(orders[0], orders[1]) {
+		t.Error("the orders differ")
+	}
+}
+
+// Work is never held back for customers that have none: a lone customer drains at the full rate.
+func TestALoneCustomerDrainsInExactlyAsManyStepsAsItNeeds(t *testing.T) {
+	t.Parallel()
+	for _, algorithm := range []Algorithm{WeightedFair, RoundRobin, Priority, FirstInFirstOut} {
+		w := newWorld(Settings{Algorithm: algorithm}, 10)
+		for i := range 200 {
+			w.submit(1, fmt.Sprint("idle", i), weight(100))
+		}
+		w.drain()
+		start := w.now
+		w.submit(1000, "heavy", Policy{Weight: 0.01})
+		w.drain()
+		if steps := (w.now - start) / second; steps != 100 {
+			t.Errorf("algorithm %d: 1000 agendas on 10 slots took %d steps", algorithm, steps)
+		}
+	}
+}
+
+func TestCustomersThatMayNotRunDoNotHideTheOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(Settings{}, 200)
+	for i := range 60 {
+		w.submit(100, fmt.Sprint("capped", i), Policy{Weight: 1, Cap: 1})
+	}
+	w.state.Commit(w.state.Plan(w.now, 60)) // all of them are at their caps now
+	w.submit(100, "light", weight(1))
+	if got := count(customers(w.state.Plan(w.now, 100))); got["light"] != 100 {
+		t.Errorf("the light customer got %d of 100 places: %v", got["light"], got)
+	}
+}
+
+func customers(picks []Pick) []string {
+	names := make([]string, len(picks))
+	for i, p := range picks {
+		names[i] = p.Customer
+	}
+	return names
+}
+
+// A customer that is stalled with agendas waiting must not hold the virtual time back, or newcomers would be served at its level
+// until they have caught up with all that it missed.
+func TestAStalledCustomerDoesNotFreezeTheVirtualTime(t *testing.T) {
+	t.Parallel()
+	s := New(Settings{})
+	flood(s, 1000, "stalled", "steady")
+	s.SetPolicy(later, "stalled", Policy{Weight: 1, Paused: Forever})
+	serve(s, 500, 10)
+	for i := range 100 {
+		s.Add(later, "newcomer", weight(1), item(int64(5000+i)))
+	}
+	if n := count(serve(s, 20, 20))["newcomer"]; n != 10 {
+		t.Errorf("a newcomer took %d of 20 services", n)
+	}
+	s.SetPolicy(later, "stalled", weight(1))
+	if n := count(serve(s, 30, 30))["stalled"]; n != 10 {
+		t.Errorf("a customer that was stalled took %d of 30 services: it has no credit for its absence", n)
+	}
+}
+
+func TestEqualTimestampsKeepTheOrderAndTheCaps(t *testing.T) {
+	t.Parallel()
+	for _, algorithm := range []Algorithm{WeightedFair, RoundRobin, Priority, FirstInFirstOut} {
+		s := New(Settings{Algorithm: algorithm})
+		for i := range 20 {
+			for _, name := range []string{"a", "b", "c"} {
+				it := item(int64(3*i + int(name[0]-'a')))
+				it.Ready = 7
+				s.Add(later, name, Policy{Weight: 1, Cap: 4}, it)
+			}
+		}
+		picks := s.Plan(later, 100)
+		for name, n := range count(customers(picks)) {
+			if n != 4 {
+				t.Errorf("algorithm %d: %s got %d places at a cap of 4", algorithm, name, n)
+			}
+		}
+		if again := s.Plan(later, 100); !slices.Equal(picks, again) || len(picks) != 12 {
+			t.Errorf("algorithm %d: %d picks, then %d", algorithm, len(picks), len(again))
+		}
+	}
+}
+
+func TestAFreedPlaceIsFilledInTheNextPass(t *testing.T) {
+	t.Parallel()
+	s := New(Settings{})
+	for i := range 10 {
+		s.Add(later, "a", Policy{Weight: 1, Cap: 2}, item(int64(i)))
+	}
+	picks := s.Plan(later, 10)
+	s.Commit(picks)
+	if len(picks) != 2 || len(s.Plan(later, 10)) != 0 {
+		t.Fatalf("%d picks at a cap of 2", len(picks))
+	}
+	s.Finish(later, picks[0].Item.ID)
+	if n := len(s.Plan(later, 10)); n != 1 {
+		t.Errorf("%d picks once one has ended", n)
+	}
+}
+
+func TestAFullInsightDoesNotHoldAnother(t *testing.T) {
+	t.Parallel()
+	full, other := New(Settings{QueueSize: 1}), New(Settings{QueueSize: 1})
+	flood(full, 10, "a")
+	flood(other, 10, "a")
+	full.Commit(full.Plan(later, 10))
+	if len(full.Plan(later, 10)) != 0 || len(other.Plan(later, 10)) != 1 {
+		t.Error("each insight has its own room")
+	}
+}
+
+func TestWaitingAgendasDoNotCountAsRunning(t *testing.T) {
+	t.Parallel()
+	s := New(Settings{Cap: 3})
+	for i := range 100 {
+		s.Add(later, "a", Policy{Weight: 1, Cap: 2}, item(int64(i)))
+		s.Add(later, "b", Policy{Weight: 1, Cap: 2}, item(int64(200+i)))
+	}
+	if n := len(s.Plan(later, 100)); n != 3 {
+		t.Errorf("%d picks, want 3", n)
+	}
+}
+
+// Counting agendas gives a customer of long ones most of the slots. Charging run times gives each its share of the slots' time.
+func TestCustomersShareTheTimeOfTheSlotsIfCostsAreRunTimes(t *testing.T) {
+	t.Parallel()
+	measure := func(cost Cost) (float64, Certificate) {
+		w := newWorld(Settings{Cost: cost}, 10)
+		random := rand.New(rand.NewPCG(3, 3))
+		mean := map[string]float64{"long": 100, "middle": 10, "short": 1}
+		w.runTime = func(c string) int64 { return int64(mean[c] * random.ExpFloat64() * float64(second)) }
+		w.submit(3_000, "long", weight(1))
+		w.submit(30_000, "middle", weight(1))
+		w.submit(300_000, "short", weight(1))
+		for w.now < 20_000*second {
+			w.turn()
+		}
+		return jain(float64(w.busy["long"]), float64(w.busy["middle"]), float64(w.busy["short"])), w.state.Certificate(w.now, 3)
+	}
+	if index, _ := measure(PerAgenda); index > 0.6 {
+		t.Errorf("counting agendas gives %.3f: the scenario is too easy", index)
+	}
+	index, cert := measure(RunTime)
+	if index < 0.99 {
+		t.Errorf("Jain's index of the slots' time is %.4f", index)
+	}
+	if !cert.Holds || cert.Lag <= 0 || cert.Lag > cert.Bound {
+		t.Errorf("the certificate: lag %v, bound %v", cert.Lag, cert.Bound)
+	}
+	t.Logf("Jain's index of the slots' time is %.4f; lag %v s, bound %v s", index, cert.Lag, cert.Bound)
+}
+
+func TestWaitsUnderContentionAreShortForWhoAsksForLittle(t *testing.T) {
+	t.Parallel()
+	w := newWorld(Settings{}, 1)
+	w.submit(10_000, "heavy", weight(1))
+	for range 100 {
+		w.submit(1, "light", weight(1))
+		for range 5 {
+			w.turn()
+		}
+	}
+	if m := median(w.waits["light"]); m > 1 {
+		t.Errorf("half of the light customer's agendas wait for more than %d others", m)
+	}
+}
+
+func TestALiveChangeOfAlgorithmTakesEffectInTheNextPassAndBack(t *testing.T) {
+	t.Parallel()
+	s := New(Settings{Algorithm: FirstInFirstOut})
+	for i := range 100 {
+		s.Add(later, "early", weight(1), item(int64(i)))
+	}
+	for i := range 100 {
+		s.Add(later, "late", weight(1), item(int64(1000+i)))
+	}
+	if n := count(serve(s, 20, 20))["late"]; n != 0 {
+		t.Errorf("first in, first out: the late customer got %d of 20", n)
+	}
+	s.Configure(later, Settings{Algorithm: WeightedFair})
+	if n := count(serve(s, 20, 20))["late"]; n != 10 {
+		t.Errorf("fair: the late customer got %d of 20, want 10: it has no credit and no debt", n)
+	}
+	s.Configure(later, Settings{Algorithm: FirstInFirstOut})
+	if n := count(serve(s, 20, 20))["late"]; n != 0 {
+		t.Errorf("first in, first out again: the late customer got %d of 20", n)
+	}
+}
