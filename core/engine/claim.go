@@ -99,7 +99,8 @@ func (e *Engine) claim(ctx context.Context, queueName string, req model.PullRequ
 		}
 		before, err := decodeRun(rec)
 		if err != nil {
-			return nil, err
+			e.Logger.Error("agenda not claimed", "agenda", h.AgendaID, "error", err) // one must not spoil the others
+			continue
 		}
 		if before.AgendaInsight.InsightID != req.InsightID {
 			continue
@@ -110,7 +111,8 @@ func (e *Engine) claim(ctx context.Context, queueName string, req model.PullRequ
 		}
 		agenda, err := decodeAgenda(body)
 		if err != nil {
-			return nil, err
+			e.Logger.Error("agenda not claimed", "agenda", h.AgendaID, "error", err)
+			continue
 		}
 		op, err := before.put(next)
 		if err != nil {

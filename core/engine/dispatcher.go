@@ -170,7 +170,7 @@ func (d *dispatcher) due() <-chan time.Time {
 	if !ok {
 		return nil
 	}
-	return time.After(time.Unix(0, at).Sub(d.engine.Now()))
+	return time.NewTimer(time.Unix(0, at).Sub(d.engine.Now())).C
 }
 
 // now is the time as the planner counts it.

@@ -178,7 +178,7 @@ func (e *Engine) readRun(ctx context.Context, id string) (stored, error) {
 
 func notFound(id string) error { return model.Errorf(model.NotFound, "there is no agenda %q", id) }
 
-// readRuns reads the runs of agendas; an absent one has a nil run.
+// readRuns reads the runs of agendas; one that is absent, or that cannot be read, has a nil run.
 func (e *Engine) readRuns(ctx context.Context, ids []string) ([]stored, error) {
 	keys := make([]driver.Key, len(ids))
 	for i, id := range ids {
@@ -194,7 +194,7 @@ func (e *Engine) readRuns(ctx context.Context, ids []string) ([]stored, error) {
 			continue
 		}
 		if runs[i], err = decodeRun(rec); err != nil {
-			return nil, err
+			e.Logger.Error("an agenda is passed over", "agenda", ids[i], "error", err) // one must not spoil the others
 		}
 	}
 	return runs, nil

@@ -781,3 +781,38 @@ func TestNoOperationIsLeftExecutingWhenNoAttemptIsLeft(t *testing.T) {
 		}
 	})
 }
+
+func TestAResultThatCouldNotBeReadAgainIsRefused(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.submit("a")
+		a := w.pullOne(w.session("executor"))
+		r := complete(a, model.Succeeded)
+		r.Operations = []model.OperationProgress{operation("first", model.Succeeded)}
+		r.Operations[0].ResultPayload = json.RawMessage(strings.Repeat("[", 9999) + strings.Repeat("]", 9999))
+		if kind := w.reportOne(r); kind != model.Invalid {
+			t.Errorf("answered %q, want %s", kind, model.Invalid)
+		}
+	})
+}
+
+func TestARunThatCannotBeReadSpoilsNoListAndCanBeDeleted(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		bad, good := w.submit("a"), w.submit("a")
+		synctest.Wait()
+		got, err := w.driver.Get(w.ctx(), driver.GetRequest{Keys: []driver.Key{runKey(bad)}})
+		w.must(err)
+		rec := *got.Records[0]
+		rec.Index = []driver.IndexEntry{{Index: indexCustomer, Part: "a", Sort: "0"}}
+		rec.Body = []byte("not a run")
+		_, err = w.driver.Write(w.ctx(), driver.WriteRequest{Groups: []driver.Group{{{Type: driver.Put, Record: rec}}}})
+		w.must(err)
+		page, err := w.List(w.ctx(), Filter{}, "", 10)
+		w.must(err)
+		if len(page.Progress) != 1 || page.Progress[0].ID != good {
+			t.Errorf("listed %+v", page.Progress)
+		}
+		w.must(w.Delete(w.ctx(), bad))
+		_, err = w.Agenda(w.ctx(), bad)
+		wantKind(t, err, model.NotFound)
+	})
+}

@@ -62,7 +62,7 @@ func toReset(agenda *model.Agenda, req RerunRequest) (map[string]bool, error) {
 	}
 	graph, bad := agenda.Graph()
 	if len(bad) > 0 { // accepted by an older version with other rules
-		return nil, &model.Error{Kind: model.Invalid, Detail: "rerun: the agenda is not valid", Issues: bad}
+		return nil, &model.Error{Kind: model.Invalid, Detail: "the agenda cannot be run again", Issues: bad}
 	}
 	var issues []model.Issue
 	for i, name := range names {
@@ -71,7 +71,7 @@ func toReset(agenda *model.Agenda, req RerunRequest) (map[string]bool, error) {
 		}
 	}
 	if len(issues) > 0 {
-		return nil, &model.Error{Kind: model.Invalid, Detail: "rerun", Issues: issues}
+		return nil, &model.Error{Kind: model.Invalid, Detail: "the agenda cannot be run again", Issues: issues}
 	}
 	reset := map[string]bool{}
 	for _, name := range graph.Closure(names) {
@@ -85,6 +85,9 @@ func (e *Engine) Delete(ctx context.Context, id string) error {
 	ctx, cancel := finish(ctx)
 	defer cancel()
 	r, err := e.readRun(ctx, id)
+	if driver.CodeOf(err) == driver.Corrupt {
+		return e.deleteCorrupt(ctx, id)
+	}
 	if err != nil {
 		return err
 	}
@@ -105,5 +108,22 @@ func (e *Engine) Delete(ctx context.Context, id string) error {
 		return fmt.Errorf("delete agenda %q: %w", id, err)
 	}
 	e.watchers.changed(id)
+	return nil
+}
+
+// deleteCorrupt removes an agenda whose run cannot be read, so that there is a way to be rid of it.
+func (e *Engine) deleteCorrupt(ctx context.Context, id string) error {
+	ops := []driver.Op{{Type: driver.Delete, Record: driver.Record{Key: runKey(id)}}}
+	for rec, err := range e.store.Scan(ctx, driver.ScanRequest{Kind: kindBody, Part: id}) {
+		if err != nil {
+			return fmt.Errorf("delete agenda %q: %w", id, err)
+		}
+		ops = append(ops, driver.Op{Type: driver.Delete, Record: driver.Record{Key: rec.Key}})
+	}
+	for _, op := range ops {
+		if _, err := e.store.WriteOne(ctx, op); err != nil {
+			return fmt.Errorf("delete agenda %q: %w", id, err)
+		}
+	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -70,6 +71,9 @@ func (r *run) report(now time.Time, rep model.Report) (*run, bool, error) {
 		return nil, false, model.Errorf(model.Fenced, "agenda %q: the lease with fence %d of session %q is lost; the run is %s with fence %d",
 			r.ID, rep.Fence, rep.SessionID, r.State, r.Fence)
 	}
+	if err := checkResults(rep.Operations); err != nil {
+		return nil, false, err
+	}
 	next := r.next(now)
 	next.Confirmed = true
 	next.mergeOperations(rep.Operations)
@@ -100,6 +104,18 @@ func (r *run) report(now time.Time, rep model.Report) (*run, bool, error) {
 		}}
 	}
 	return next, true, nil
+}
+
+// checkResults refuses what could be stored but not read again.
+func checkResults(operations []model.OperationProgress) error {
+	for i, op := range operations {
+		if err := model.CheckJSON(op.ResultPayload, model.MaxResultDepth); len(op.ResultPayload) > 0 && err != nil {
+			return &model.Error{Kind: model.Invalid, Detail: "the report cannot be taken in", Issues: []model.Issue{
+				{Path: fmt.Sprintf("operationProgress[%d].resultPayload", i), Message: err.Error()},
+			}}
+		}
+	}
+	return nil
 }
 
 // reclaim takes the run from an executor that is gone.

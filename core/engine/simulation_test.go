@@ -208,7 +208,10 @@ func (s *simulation) operate() {
 		if customer, err := c.Customers.Get(s.ctx(), "a"); err == nil && s.chance(70) {
 			v := customer.Object
 			v.Limits = []model.Limits{
-				{}, {MaxInFlight: new(1 + s.below(3))}, {Weight: new(4.0)}, {RateLimit: &model.Rate{Count: 2, PeriodSeconds: 1}},
+				{},
+				{MaxInFlight: new(1 + s.below(3))},
+				{Weight: new(4.0)},
+				{RateLimit: &model.Rate{Count: 2, PeriodSeconds: 1}},
 				{Quota: &model.Quota{Count: 5, WindowSeconds: 30}},
 			}[s.below(5)]
 			v.Pause = []*model.Pause{nil, nil, {By: "operator"}, {By: "operator", Until: time.Now().Add(10 * time.Second)}}[s.below(4)]
