@@ -77,6 +77,9 @@ func (s *State) land(id ID) {
 // charge corrects what a customer was charged. What is given back gets it before newcomers with one agenda at most, so that they
 // need not wait for more.
 func (s *State) charge(c *customer, cost float64) {
+	if cost == 0 { // nothing was charged for what another owner served
+		return
+	}
 	step := s.stepFor(c, math.Abs(cost))
 	if cost < 0 {
 		step = max(-step, min(0, s.virtual-s.step(c)-c.tag))

@@ -1,6 +1,7 @@
 package scheduling
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -229,6 +230,18 @@ func TestAnAccountCarriesUseAndDebtToTheNextOwner(t *testing.T) {
 	}
 	if _, ok := next.Account("nobody"); ok {
 		t.Error("an unknown customer has no account")
+	}
+}
+
+func TestWhatAnotherOwnerServedIsNotChargedAndNotRefunded(t *testing.T) {
+	t.Parallel()
+	s := New(Settings{})
+	s.Add(later, "a", weight(1), item(1))
+	s.Add(later, "b", weight(1), item(2))
+	s.SetInFlight(later, "a", weight(1), item(3), 0)
+	s.Refund(later, item(3).ID)
+	if got := customers(s.Plan(later, 2)); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("the order is %v, a was first", got)
 	}
 }
 

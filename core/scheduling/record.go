@@ -198,7 +198,7 @@ func (d *dwell) add(waited time.Duration) {
 	}
 }
 
-// quantile returns the time within which the given part of the agendas was served, to about a fifth.
+// quantile returns the time within which the given part of the agendas was served, to within a bucket: two fifths at most.
 func (d *dwell) quantile(q float64) time.Duration {
 	rank := q * float64(d.total)
 	for i, n := range d.buckets {
