@@ -215,6 +215,12 @@ func (a *API) runTemplate(ctx context.Context, in *runInput) (*submitOutput, err
 			*override.field = override.value
 		}
 	}
+	if in.Body.Priority != nil {
+		agenda.Priority = *in.Body.Priority
+	}
+	if !in.Body.NotBefore.IsZero() {
+		agenda.NotBefore = in.Body.NotBefore
+	}
 	return a.submit(ctx, agenda, in.IdempotencyKey)
 }
 

@@ -33,6 +33,9 @@ type Engine interface {
 	Cancel(ctx context.Context, id, reason string) (model.AgendaProgress, error)
 	Rerun(ctx context.Context, id string, req engine.RerunRequest) (model.AgendaProgress, error)
 	Delete(ctx context.Context, id string) error
+	Explain(ctx context.Context, id string) (model.Explanation, error)
+	Preview(ctx context.Context, insightID string, req model.PreviewRequest) (model.Preview, error)
+	Fairness(ctx context.Context, insightID string, busiest int) (model.Fairness, error)
 	OpenSession(ctx context.Context, name string) (model.Session, error)
 	Heartbeat(ctx context.Context, sessionID string) (model.Session, error)
 	CloseSession(ctx context.Context, sessionID string) error
@@ -91,9 +94,11 @@ func New(o Options) *API {
 	a.addAgendaTemplates()
 	a.addAgendas()
 	a.addProgress()
+	a.addFairness()
 	a.addLinks()
 	a.addExecution()
 	a.addHealth()
+	a.addMetrics()
 	a.addDocs()
 	return a
 }

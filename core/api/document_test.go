@@ -75,6 +75,12 @@ func TestEveryOperation(t *testing.T) {
 	must(t)(c.SubmitBatch(ctx, []wire.SubmitItem{{Agenda: agenda("Acme")}, {Agenda: agenda("globex")}}))
 	must(t)(c.Agendas(ctx, client.AgendaFilter{LinkID: "link 1"}, client.Page{}))
 	must(t)(c.Agenda(ctx, id))
+	must(t)(c.Explain(ctx, id))
+	must(t)(c.Preview(ctx, "Acme-insight", model.PreviewRequest{Count: 2}))
+	must(t)(c.Fairness(ctx, "Acme-insight", 0))
+	if r := s.do(root, "GET", "/metrics", ""); r.status != 200 {
+		t.Errorf("metrics: %d %s", r.status, r.body)
+	}
 	must(t)(c.Link(ctx, "link 1"))
 	must(t)(c.Progresses(ctx, client.AgendaFilter{CustomerID: "acme", State: model.Waiting}, client.Page{Limit: 1}))
 	must(t)(c.OperationProgresses(ctx, id))

@@ -8,11 +8,13 @@ import (
 	"maps"
 	"math"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/validation"
 	"github.com/gin-gonic/gin"
 
 	"github.com/pop-platform/pop/core/api/wire"
@@ -159,7 +161,7 @@ func newProblem(ctx huma.Context, status int, message string, errs ...error) hum
 		case err == nil:
 		case errors.As(err, &detail):
 			d := detail.ErrorDetail()
-			p.Errors = append(p.Errors, wire.FieldError{Location: d.Location, Message: d.Message, Value: shown(d.Value)})
+			p.Errors = append(p.Errors, fieldError(d))
 		default:
 			p.Errors = append(p.Errors, wire.FieldError{Message: err.Error()})
 		}
@@ -169,6 +171,17 @@ func newProblem(ctx huma.Context, status int, message string, errs ...error) hum
 		p.Errors = nil
 	}
 	return p
+}
+
+// missing takes the name of a field out of Huma's words for one that is not there.
+var missing = regexp.MustCompile("^" + strings.Replace(regexp.QuoteMeta(validation.MsgExpectedRequiredProperty), "%s", "(.+)", 1) + "$")
+
+// fieldError says what Huma finds wrong, and where: of a field that is missing it names the object that lacks it.
+func fieldError(d *huma.ErrorDetail) wire.FieldError {
+	if m := missing.FindStringSubmatch(d.Message); m != nil {
+		return wire.FieldError{Location: d.Location + "." + m[1], Message: "is missing"}
+	}
+	return wire.FieldError{Location: d.Location, Message: d.Message, Value: shown(d.Value)}
 }
 
 func kindOfStatus(status int) model.ErrorKind {

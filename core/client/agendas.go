@@ -83,6 +83,11 @@ func (c *Client) Rerun(ctx context.Context, id string, rerun wire.Rerun) (model.
 	return post[model.AgendaProgress](ctx, c, "/v1/agendas/"+url.PathEscape(id)+":rerun", rerun)
 }
 
+// Explain says why an agenda waits.
+func (c *Client) Explain(ctx context.Context, id string) (model.Explanation, error) {
+	return get[model.Explanation](ctx, c, "/v1/agendas/"+url.PathEscape(id)+"/explain", nil)
+}
+
 // Progress reads the progress of an agenda with that of its operations, and its entity tag.
 func (c *Client) Progress(ctx context.Context, id string) (model.AgendaProgress, string, error) {
 	return c.Await(ctx, id, "", 0)

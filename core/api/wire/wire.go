@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/pop-platform/pop/core/model"
 )
@@ -60,6 +61,8 @@ type Run struct {
 	CustomerID       string          `json:"customerId,omitempty" doc:"Customer to run it for. Default: that of the template's agenda, else the caller's if it has just one."`
 	LinkID           string          `json:"linkId,omitempty" maxLength:"200" doc:"Overrides that of the template's agenda."`
 	Title            string          `json:"title,omitempty" maxLength:"400" doc:"Overrides that of the template's agenda."`
+	Priority         *int            `json:"priority,omitempty" minimum:"-10" maximum:"10" doc:"Overrides that of the template's agenda."`
+	NotBefore        time.Time       `json:"notBefore,omitzero" doc:"Overrides that of the template's agenda."`
 }
 
 // Cancel is the body of an agenda's cancel.

@@ -22,7 +22,7 @@ func (a *app) agendaCommand() *cobra.Command {
 	return group("agenda", "Submit agendas and follow them", `  pop agenda submit report.yaml --watch
   pop agenda list --customer acme`,
 		a.submitCommand(), a.getAgendaCommand(), a.listAgendasCommand(), a.watchCommand(),
-		a.cancelCommand(), a.rerunCommand(), a.deleteAgendaCommand())
+		a.explainCommand(), a.cancelCommand(), a.rerunCommand(), a.deleteAgendaCommand())
 }
 
 func (a *app) getAgendaCommand() *cobra.Command {

@@ -23,8 +23,10 @@ func (a *app) objectCommands() []*cobra.Command {
 	}
 	var commands []*cobra.Command
 	for _, k := range objects.Kinds() {
-		commands = append(commands, group(k.Noun(), shorts[k], fmt.Sprintf("  pop %s list", k.Noun()),
-			a.getObjectCommand(k), a.listObjectsCommand(k), a.putObjectCommand(k), a.deleteObjectCommand(k)))
+		command := group(k.Noun(), shorts[k], fmt.Sprintf("  pop %s list", k.Noun()),
+			a.getObjectCommand(k), a.listObjectsCommand(k), a.putObjectCommand(k), a.deleteObjectCommand(k))
+		command.AddCommand(a.schedulingCommands(k)...)
+		commands = append(commands, command)
 	}
 	return commands
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -20,12 +21,16 @@ import (
 type submission struct {
 	customer, link, title string
 	template, payload     string
+	priority              *int      // nil for the agenda's own
+	notBefore             time.Time // zero for the agenda's own
 	key                   string
 	watch                 bool
 }
 
 func (a *app) submitCommand() *cobra.Command {
 	var s submission
+	var priority int
+	var notBefore string
 	cmd := &cobra.Command{
 		Use:   "submit FILE|-  or  submit --template ID [--payload JSON|FILE|-]",
 		Short: "Submit an agenda, or what a payload makes of an agenda template",
@@ -43,6 +48,13 @@ Standard output gets the agenda's id, so that scripts can keep it.`,
 				return usagef("name a file with an agenda, or a template with --template")
 			case s.payload != "" && s.template == "":
 				return usagef("--payload fills a template; name it with --template")
+			}
+			if cmd.Flags().Changed("priority") {
+				s.priority = &priority
+			}
+			var err error
+			if s.notBefore, err = parseTime(notBefore); err != nil {
+				return usagef("--not-before: %w", err)
 			}
 			c, err := a.client()
 			if err != nil {
@@ -67,6 +79,8 @@ Standard output gets the agenda's id, so that scripts can keep it.`,
 	flags.StringVar(&s.customer, "customer", "", "customer to run it for, in place of the agenda's own")
 	flags.StringVar(&s.link, "link", "", "linkId, in place of the agenda's own")
 	flags.StringVar(&s.title, "title", "", "title, in place of the agenda's own")
+	flags.IntVar(&priority, "priority", 0, "priority, -10 to 10, in place of the agenda's own; higher goes first")
+	flags.StringVar(&notBefore, "not-before", "", "do not schedule it before: a time such as 2030-01-02T15:04:05Z, or one from now such as 2h")
 	flags.StringVar(&s.template, "template", "", "agenda template to fill")
 	flags.StringVar(&s.payload, "payload", "", "what to fill the template with: JSON, or a file with YAML or JSON; - for standard input")
 	flags.StringVar(&s.key, "idempotency-key", "", "submitting again with the same key finds the agenda instead of making another")
@@ -91,12 +105,18 @@ func (a *app) submitFile(ctx context.Context, c *client.Client, s submission, fi
 			*field.to = field.flag
 		}
 	}
+	if s.priority != nil {
+		agenda.Priority = *s.priority
+	}
+	if !s.notBefore.IsZero() {
+		agenda.NotBefore = s.notBefore
+	}
 	submitted, err := c.Submit(ctx, agenda, s.key)
 	return submitted, inFile(file, err)
 }
 
 func (a *app) runTemplate(ctx context.Context, c *client.Client, s submission) (wire.Submitted, error) {
-	run := wire.Run{AgendaTemplateID: s.template, CustomerID: s.customer, LinkID: s.link, Title: s.title}
+	run := wire.Run{AgendaTemplateID: s.template, CustomerID: s.customer, LinkID: s.link, Title: s.title, Priority: s.priority, NotBefore: s.notBefore}
 	if s.payload != "" {
 		data, name := []byte(s.payload), "--payload"
 		if !isJSON(s.payload) {
