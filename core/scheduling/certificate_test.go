@@ -86,6 +86,23 @@ func TestJainsIndexIsNearlyOneWhateverTheWeights(t *testing.T) {
 	}
 }
 
+func TestJainsIndexLeavesOutWhoLeavesInTheMiddleOfTheWindow(t *testing.T) {
+	t.Parallel()
+	s := New(Settings{})
+	flood(s, 1000, "a", "b")
+	for i := range int64(200) {
+		s.Add(later, "heavy", weight(10), item(5000+i))
+	}
+	serve(s, 230, 5) // heavy has almost run out, in the first window
+	if cert := s.Certificate(later, 0); cert.JainCustomers != 3 || cert.Jain < 0.99 {
+		t.Fatalf("Jain's index is %v over %d customers", cert.Jain, cert.JainCustomers)
+	}
+	serve(s, 200, 5)
+	if cert := s.Certificate(later, 0); cert.JainCustomers != 2 || cert.Jain < 0.999 || cert.JainServices > 999 {
+		t.Errorf("Jain's index is %v over %d customers and %d services", cert.Jain, cert.JainCustomers, cert.JainServices)
+	}
+}
+
 func TestTheCertificateCountsAndNamesTheBusiestCustomers(t *testing.T) {
 	t.Parallel()
 	s := New(Settings{QueueSize: 7})

@@ -81,8 +81,10 @@ func (s *State) Explain(now int64, name string, item Item) (Explanation, bool) {
 	allowed, _, _ := s.allowance(c)
 	e.Ahead, e.Exact = own+others, own < allowed
 	if own > 0 {
-		e.Causes = append(e.Causes, Cause{Reason: BehindOwn, Count: own,
-			Remedy: "its customer's own agendas go first; give it a higher priority, or cancel some of them"})
+		e.Causes = append(e.Causes, Cause{
+			Reason: BehindOwn, Count: own,
+			Remedy: "its customer's own agendas go first; give it a higher priority, or cancel some of them",
+		})
 	}
 	if others > 0 {
 		e.Causes = append(e.Causes, Cause{Reason: BehindOthers, Count: others, Customers: customers, Remedy: s.passRemedy()})
@@ -167,12 +169,16 @@ func (s *State) customerCauses(c *customer) []Cause {
 		if c.account.Window == p.Quota.window(s.now) {
 			used = c.account.Used
 		}
-		causes = append(causes, Cause{Reason: QuotaUsed, Count: used, Limit: p.Quota.Limit, Until: resets,
-			Remedy: fmt.Sprintf("the quota is full again at the end of its window of %v; raise the customer's quota", p.Quota.Per)})
+		causes = append(causes, Cause{
+			Reason: QuotaUsed, Count: used, Limit: p.Quota.Limit, Until: resets,
+			Remedy: fmt.Sprintf("the quota is full again at the end of its window of %v; raise the customer's quota", p.Quota.Per),
+		})
 	}
 	if left, at := c.account.byRate(p.Rate, s.now); left == 0 {
-		causes = append(causes, Cause{Reason: RateLimit, Limit: p.Rate.Count, Until: at,
-			Remedy: fmt.Sprintf("the customer is limited to %d in %v; raise its rate, or its burst", p.Rate.Count, p.Rate.Per)})
+		causes = append(causes, Cause{
+			Reason: RateLimit, Limit: p.Rate.Count, Until: at,
+			Remedy: fmt.Sprintf("the customer is limited to %d in %v; raise its rate, or its burst", p.Rate.Count, p.Rate.Per),
+		})
 	}
 	return causes
 }
@@ -189,7 +195,7 @@ func (s *State) othersAhead(c *customer, item Item, own int) (agendas, customers
 		if other == c {
 			continue
 		}
-		n := other.ready.n
+		var n int
 		if s.settings.Algorithm.fair() {
 			n = servedBefore(other.tag, s.step(other), other.sequence, tag, s.step(c), sequence, own)
 		} else {
@@ -218,7 +224,7 @@ func servedBefore(a, stepA, sequenceA, b, stepB, sequenceB int64, n int) int {
 		return int(times) + 1
 	}
 	// After so many times both have the same tag, and who was served or activated earlier is next.
-	first := false
+	var first bool
 	switch before := int64(n); {
 	case times == 0 && before == 0:
 		first = sequenceA < sequenceB

@@ -26,15 +26,23 @@ func TestAnExplanationGivesEveryReasonThatHoldsWithItsRemedy(t *testing.T) {
 		"an agenda that is next waits for nothing": {},
 		"a paused insight":                         {settings: Settings{Paused: now + 5}, want: []Cause{{Reason: InsightPaused, Until: now + 5}}},
 		"a paused customer":                        {policy: Policy{Paused: Forever}, want: []Cause{{Reason: CustomerPaused}}},
-		"a full queue": {settings: Settings{QueueSize: 2}, then: served,
-			want: []Cause{{Reason: QueueFull, Count: 2, Limit: 2}, {Reason: BehindOwn, Count: 1}}},
-		"an insight at its cap": {settings: Settings{Cap: 1}, then: served,
-			want: []Cause{{Reason: InsightCap, Count: 1, Limit: 1}, {Reason: BehindOwn, Count: 2}}},
+		"a full queue": {
+			settings: Settings{QueueSize: 2}, then: served,
+			want: []Cause{{Reason: QueueFull, Count: 2, Limit: 2}, {Reason: BehindOwn, Count: 1}},
+		},
+		"an insight at its cap": {
+			settings: Settings{Cap: 1}, then: served,
+			want: []Cause{{Reason: InsightCap, Count: 1, Limit: 1}, {Reason: BehindOwn, Count: 2}},
+		},
 		"a customer at its cap": {policy: Policy{Cap: 3}, then: served, want: []Cause{{Reason: CustomerCap, Count: 3, Limit: 3}}},
-		"a rate that is used up": {policy: Policy{Rate: Rate{Count: 1, Per: time.Hour, Burst: 3}}, then: served,
-			want: []Cause{{Reason: RateLimit, Limit: 1, Until: now + hour}}},
-		"a quota that is used up": {policy: Policy{Quota: Quota{Limit: 3, Per: 24 * time.Hour}}, then: served,
-			want: []Cause{{Reason: QuotaUsed, Count: 3, Limit: 3, Until: now - now%(24*hour) + 24*hour}}},
+		"a rate that is used up": {
+			policy: Policy{Rate: Rate{Count: 1, Per: time.Hour, Burst: 3}}, then: served,
+			want: []Cause{{Reason: RateLimit, Limit: 1, Until: now + hour}},
+		},
+		"a quota that is used up": {
+			policy: Policy{Quota: Quota{Limit: 3, Per: 24 * time.Hour}}, then: served,
+			want: []Cause{{Reason: QuotaUsed, Count: 3, Limit: 3, Until: now - now%(24*hour) + 24*hour}},
+		},
 		"a time that has not come": {ready: now + 7, want: []Cause{{Reason: NotBefore, Until: now + 7}}},
 		"everything at once": {
 			settings: Settings{QueueSize: 3, Cap: 3},
@@ -49,10 +57,15 @@ func TestAnExplanationGivesEveryReasonThatHoldsWithItsRemedy(t *testing.T) {
 				s.Add(now, "a", p, item(3))
 			},
 			want: []Cause{
-				{Reason: InsightPaused}, {Reason: QueueFull, Count: 3, Limit: 3}, {Reason: InsightCap, Count: 3, Limit: 3},
-				{Reason: CustomerPaused, Until: now + 9}, {Reason: CustomerCap, Count: 3, Limit: 3},
-				{Reason: QuotaUsed, Count: 3, Limit: 3, Until: now - now%(24*hour) + 24*hour}, {Reason: RateLimit, Limit: 1, Until: now + hour},
-				{Reason: BehindOwn, Count: 1}, {Reason: BehindOthers, Count: 1, Customers: 1},
+				{Reason: InsightPaused},
+				{Reason: QueueFull, Count: 3, Limit: 3},
+				{Reason: InsightCap, Count: 3, Limit: 3},
+				{Reason: CustomerPaused, Until: now + 9},
+				{Reason: CustomerCap, Count: 3, Limit: 3},
+				{Reason: QuotaUsed, Count: 3, Limit: 3, Until: now - now%(24*hour) + 24*hour},
+				{Reason: RateLimit, Limit: 1, Until: now + hour},
+				{Reason: BehindOwn, Count: 1},
+				{Reason: BehindOthers, Count: 1, Customers: 1},
 			},
 		},
 	} {

@@ -85,7 +85,7 @@ func (s *State) charge(c *customer, cost float64) {
 		step = max(-step, min(0, s.virtual-s.step(c)-c.tag))
 	}
 	c.tag += step
-	s.fairness.correct(s, c, step)
+	s.fairness.correct(c, step)
 	s.settle(c)
 }
 

@@ -1,5 +1,7 @@
 package scheduling
 
+import "slices"
+
 // key orders what is in a heap.
 type key struct {
 	rank   int64
@@ -56,7 +58,7 @@ func (h *heap[T]) remove(i int) {
 
 // order makes a heap of slots in any order.
 func (h *heap[T]) order() {
-	for i := len(h.slots) - 1; i >= 0; i-- {
+	for i := range slices.Backward(h.slots) {
 		h.down(i)
 	}
 }

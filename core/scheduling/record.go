@@ -143,7 +143,7 @@ func (f *fairness) leave(s *State, c *customer) {
 }
 
 // correct notes that a customer's tag was changed after the service.
-func (f *fairness) correct(s *State, c *customer, step int64) {
+func (f *fairness) correct(c *customer, step int64) {
 	l := &c.record.lag
 	if step < 0 {
 		l.refunded = true

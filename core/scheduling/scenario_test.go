@@ -365,6 +365,20 @@ func TestCustomersShareTheTimeOfTheSlotsIfCostsAreRunTimes(t *testing.T) {
 	t.Logf("Jain's index of the slots' time is %.4f; lag %v s, bound %v s", index, cert.Lag, cert.Bound)
 }
 
+func TestACustomerPaysForWhatItsAgendasTookMoreThanTheyWereThoughtTo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(Settings{Cost: RunTime}, 1)
+	w.runTime = func(c string) int64 { return map[string]int64{"long": 100, "short": 1}[c] * second }
+	w.submit(10, "long", weight(1)) // the first is charged a second, as nothing has been measured
+	w.submit(1000, "short", weight(1))
+	for range 101 {
+		w.turn()
+	}
+	if got := count(w.order); got["long"] != 1 || got["short"] != 100 {
+		t.Errorf("after one agenda of 100 s: %v", got)
+	}
+}
+
 func TestWaitsUnderContentionAreShortForWhoAsksForLittle(t *testing.T) {
 	t.Parallel()
 	w := newWorld(Settings{}, 1)
