@@ -2,6 +2,9 @@ package api_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -348,6 +351,32 @@ func TestMetricsAreFewHoweverManyCustomersThereAre(t *testing.T) {
 	if len(families) != 13 {
 		t.Errorf("there are %d families of metrics", len(families))
 	}
+	page := operationPage(t)
+	for name := range families {
+		if !strings.Contains(page, "`"+name+"`") {
+			t.Errorf("docs/operation.md does not describe %s", name)
+		}
+	}
+}
+
+func TestEveryReasonIsDescribed(t *testing.T) {
+	t.Parallel()
+	page := operationPage(t)
+	code, _ := reflect.TypeFor[model.WaitReason]().FieldByName("Code")
+	for reason := range strings.SplitSeq(code.Tag.Get("enum"), ",") {
+		if !strings.Contains(page, "`"+reason+"`") {
+			t.Errorf("docs/operation.md does not describe %s", reason)
+		}
+	}
+}
+
+func operationPage(t *testing.T) string {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "operation.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(page)
 }
 
 // series returns the values of a family by what their labels say.
