@@ -31,7 +31,7 @@ operations:
 	}
 	want := map[string]string{
 		"title":              "must be text, not the number 12; put it in quotes if it is meant as text",
-		"colour":             "is not a field; the fields are addedTime, agendaInsight, cid, customerId, id, jobId, linkId, maximumAttempts, operations, params, title, updatedTime",
+		"colour":             "is not a field; the fields are addedTime, agendaInsight, cid, customerId, id, jobId, linkId, maximumAttempts, notBefore, operations, params, priority, title, updatedTime",
 		"params":             "must be an object, not a list",
 		"maximumAttempts":    "must be a whole number, not 1.5",
 		"addedTime":          `must be a time such as 2030-01-31T12:00:00Z, not the text "yesterday"`,
