@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -54,6 +55,7 @@ type stats struct {
 
 // serve runs the server: it prints its address, then its stats for each line it is sent, and ends with its input.
 func serve(ctx context.Context, dir string) error {
+	debug.SetGCPercent(400) // as pop does
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	tokens := filepath.Join(dir, "tokens.yaml")
 	file := fmt.Sprintf("tokens:\n- {token: %q, subject: bench, global: true, roles: [read, submit, operate, pull]}\n", local.HashToken(token))

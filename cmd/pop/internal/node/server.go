@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/pop-platform/pop/core/api"
 	"github.com/pop-platform/pop/core/authz"
@@ -41,8 +43,15 @@ type Server struct {
 // StoreDir returns where in a data folder the store is.
 func StoreDir(data string) string { return filepath.Join(data, "store") }
 
+// gcPercent is the garbage collector's target for a server. Its heap is a few megabytes, which the default would collect many times
+// a second under load: it costs a tenth of the CPU. GOGC, where it is set, goes before it.
+const gcPercent = 400
+
 // Open opens the data folder. Nothing is scheduled or served yet.
 func Open(ctx context.Context, cfg Config) (*Server, error) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	s := &Server{open: cfg.Tokens == ""}
 	authorizer, err := openAuthorizer(ctx, cfg)
 	if err != nil {
