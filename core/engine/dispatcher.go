@@ -252,7 +252,7 @@ func (d *dispatcher) policy(customerID string) scheduling.Policy {
 	if err != nil {
 		return scheduling.Policy{Weight: model.DefaultWeight}
 	}
-	return policyOf(&entry.Object)
+	return PolicyOf(&entry.Object)
 }
 
 // withPolicy calls f with a customer's policy while memory is locked. It takes care that an older policy is never used after a
@@ -348,7 +348,7 @@ func (d *dispatcher) schedule(ctx context.Context, insight *model.Insight, picks
 
 // take plans and commits a pass in memory. With it come the accounts of the metered customers it serves.
 func (d *dispatcher) take(insight *model.Insight) ([]scheduling.Pick, map[string]scheduling.Account) {
-	settings, now := settingsOf(insight), d.now()
+	settings, now := SettingsOf(insight), d.now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.line.Configure(now, settings)

@@ -82,7 +82,7 @@ func (e *Engine) Preview(ctx context.Context, insightID string, req model.Previe
 	if issues := changed.Validate(); len(issues) > 0 {
 		return model.Preview{}, &model.Error{Kind: model.Invalid, Detail: "preview", Issues: issues}
 	}
-	settings := settingsOf(&changed)
+	settings := SettingsOf(&changed)
 	change := scheduling.Change{Settings: &settings, Policies: map[string]scheduling.Policy{}}
 	for id, limits := range req.Customers {
 		customer, err := e.catalog.Customers.Get(ctx, id)
@@ -96,7 +96,7 @@ func (e *Engine) Preview(ctx context.Context, insightID string, req model.Previe
 			}
 			return model.Preview{}, &model.Error{Kind: model.Invalid, Detail: "preview", Issues: issues}
 		}
-		change.Policies[id] = policyOf(&customer.Object)
+		change.Policies[id] = PolicyOf(&customer.Object)
 	}
 	count := req.Count
 	if count == 0 {

@@ -15,8 +15,8 @@ var algorithms = map[model.SchedulingAlgorithm]scheduling.Algorithm{
 	model.WeightedFair:    scheduling.WeightedFair,
 }
 
-// settingsOf returns how an insight schedules.
-func settingsOf(v *model.Insight) scheduling.Settings {
+// SettingsOf returns how an insight schedules.
+func SettingsOf(v *model.Insight) scheduling.Settings {
 	full := v.WithDefaults()
 	s := scheduling.Settings{
 		Algorithm: algorithms[full.SchedulingAlgorithm],
@@ -31,8 +31,8 @@ func settingsOf(v *model.Insight) scheduling.Settings {
 	return s
 }
 
-// policyOf returns what a customer may do on each insight.
-func policyOf(v *model.Customer) scheduling.Policy {
+// PolicyOf returns what a customer may do on each insight.
+func PolicyOf(v *model.Customer) scheduling.Policy {
 	p := scheduling.Policy{Weight: *v.WithDefaults().Weight, Cap: orZero(v.MaxInFlight), Paused: pausedUntil(v.Pause)}
 	if r := v.RateLimit; r != nil {
 		p.Rate = scheduling.Rate{Count: r.Count, Per: seconds(r.PeriodSeconds), Burst: r.Burst}

@@ -124,6 +124,14 @@ func (s *State) Service(now int64, name string) (Service, bool) {
 	return s.service(c), true
 }
 
+// Held returns why a customer is parked; 0 if it is not.
+func (s *State) Held(name string) Reason {
+	if c := s.customers[name]; c != nil {
+		return c.held
+	}
+	return 0
+}
+
 func (s *State) service(c *customer) Service {
 	v := Service{Name: c.name, Policy: c.policy, P50: c.record.dwell.quantile(0.5), P99: c.record.dwell.quantile(0.99)}
 	v.include(c)

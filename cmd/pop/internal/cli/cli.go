@@ -98,7 +98,7 @@ those types with "pop apply", and submit an agenda of them.`,
 	add("run", a.devCommand(), a.serveCommand(), a.pullCommand(), a.tokenCommand())
 	add("use", a.agendaCommand(), a.linkCommand(), a.applyCommand())
 	add("use", a.objectCommands()...)
-	add("help", a.doctorCommand(), a.versionCommand())
+	add("help", a.simulateCommand(), a.doctorCommand(), a.versionCommand())
 	root.SetHelpCommandGroupID("help")
 	root.SetCompletionCommandGroupID("help")
 	return root

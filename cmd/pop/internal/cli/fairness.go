@@ -153,13 +153,18 @@ func (a *app) previewCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.IntVarP(&req.Count, "count", "n", 20, "how many agendas to show, at most 1000")
-	flags.StringVar(&algorithm, "algorithm", "", "schedule by this algorithm")
+	completeAlgorithm(cmd, &algorithm)
 	flags.StringToStringVar(&weights, "weight", nil, "customer=weight: give a customer this weight")
 	flags.StringToStringVar(&caps, "max-in-flight", nil, "customer=number: let a customer have so many agendas in flight; none for any number")
+	return cmd
+}
+
+// completeAlgorithm adds the flag that names another algorithm.
+func completeAlgorithm(cmd *cobra.Command, algorithm *string) {
+	cmd.Flags().StringVar(algorithm, "algorithm", "", "schedule by this algorithm")
 	_ = cmd.RegisterFlagCompletionFunc("algorithm", cobra.FixedCompletions([]string{ // the flag exists
 		string(model.WeightedFair), string(model.RoundRobin), string(model.Priority), string(model.FirstInFirstOut),
 	}, cobra.ShellCompDirectiveNoFileComp))
-	return cmd
 }
 
 // limitChanges returns what flags of the form customer=value change of each customer's limits.
@@ -228,15 +233,7 @@ func (a *app) printFairness(f *model.Fairness) error {
 	if !f.Since.IsZero() {
 		about.Add("measured since", when(f.Since))
 	}
-	lag := decimal(f.Lag) + "; the algorithm promises no bound"
-	if f.Bound > 0 {
-		verdict := "holds"
-		if !f.Holds {
-			verdict = "BROKEN"
-		}
-		lag = fmt.Sprintf("%s of at most %s: %s", decimal(f.Lag), decimal(f.Bound), verdict)
-	}
-	about.Add("lag", lag)
+	about.Add("lag", lagOf(f.Lag, f.Bound, f.Holds))
 	newcomer := "no bound"
 	if f.Newcomer >= 0 {
 		newcomer = fmt.Sprintf("waits for %d services at most, and for %d on the queue", f.Newcomer, f.Queue)
@@ -269,6 +266,18 @@ func (a *app) printFairness(f *model.Fairness) error {
 		customers.Add("(all others)", "", strconv.FormatInt(o.Scheduled, 10), decimal(o.Cost), strconv.Itoa(o.Waiting), strconv.Itoa(o.InFlight))
 	}
 	return a.printer().Rows(customers)
+}
+
+// lagOf says how large a lag was, and whether it might be.
+func lagOf(lag, bound float64, holds bool) string {
+	switch {
+	case bound == 0:
+		return decimal(lag) + "; the algorithm promises no bound"
+	case holds:
+		return fmt.Sprintf("%s of at most %s: holds", decimal(lag), decimal(bound))
+	default:
+		return fmt.Sprintf("%s of at most %s: BROKEN", decimal(lag), decimal(bound))
+	}
 }
 
 // parkedFor returns how long a customer was parked, for each reason.
