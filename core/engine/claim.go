@@ -73,7 +73,8 @@ func (e *Engine) claim(ctx context.Context, queueName string, req model.PullRequ
 	defer cancel()
 	hints := make([]hint, 0, len(deliveries))
 	receipts := make([]string, 0, len(deliveries))
-	keys := make([]driver.Key, 0, 2*len(deliveries))
+	ids := make([]string, 0, len(deliveries))
+	bodies := make([]driver.Key, 0, len(deliveries))
 	seen := make(map[string]bool, len(deliveries))
 	for _, d := range deliveries {
 		receipts = append(receipts, d.Receipt)
@@ -83,9 +84,13 @@ func (e *Engine) claim(ctx context.Context, queueName string, req model.PullRequ
 		}
 		seen[h.AgendaID] = true
 		hints = append(hints, h)
-		keys = append(keys, runKey(h.AgendaID), bodyKey(h.AgendaID, h.Body))
+		ids, bodies = append(ids, h.AgendaID), append(bodies, bodyKey(h.AgendaID, h.Body))
 	}
-	records, err := e.store.Get(ctx, keys...)
+	runs, err := e.fitting(ctx, ids, func(i int, r *run) bool { return r.State == model.Queued && r.DispatchSeq == hints[i].DispatchSeq })
+	if err != nil {
+		return nil, err
+	}
+	records, err := e.store.Get(ctx, bodies...)
 	if err != nil {
 		return nil, fmt.Errorf("claim %d agendas: %w", len(hints), err)
 	}
@@ -93,13 +98,8 @@ func (e *Engine) claim(ctx context.Context, queueName string, req model.PullRequ
 	var claimed []model.Assignment
 	var moved []*run
 	for i, h := range hints {
-		rec, body := records[2*i], records[2*i+1]
-		if rec == nil || body == nil {
-			continue
-		}
-		before, err := decodeRun(rec)
-		if err != nil {
-			e.Logger.Error("agenda not claimed", "agenda", h.AgendaID, "error", err) // one must not spoil the others
+		before, body := runs[i], records[i]
+		if before.run == nil || body == nil {
 			continue
 		}
 		if before.AgendaInsight.InsightID != req.InsightID {
@@ -111,7 +111,7 @@ func (e *Engine) claim(ctx context.Context, queueName string, req model.PullRequ
 		}
 		agenda, err := decodeAgenda(body)
 		if err != nil {
-			e.Logger.Error("agenda not claimed", "agenda", h.AgendaID, "error", err)
+			e.Logger.Error("agenda not claimed", "agenda", h.AgendaID, "error", err) // one must not spoil the others
 			continue
 		}
 		op, err := before.put(next)
@@ -126,6 +126,9 @@ func (e *Engine) claim(ctx context.Context, queueName string, req model.PullRequ
 	won := claimed[:0]
 	results, err := e.store.Write(ctx, groups...)
 	if err != nil {
+		for _, r := range moved {
+			e.recent.forget(r.ID)
+		}
 		// Some may be EXECUTING now, without anybody who knows: they are found, and reclaimed for want of a report.
 		e.dispatcher(req.InsightID).rescan()
 		return nil, fmt.Errorf("claim %d agendas: %w", len(groups), err)
@@ -134,8 +137,11 @@ func (e *Engine) claim(ctx context.Context, queueName string, req model.PullRequ
 		switch {
 		case result.Err == nil:
 			won = append(won, claimed[i])
-			e.observe(moved[i])
-		case !driver.IsConflict(result.Err):
+			e.observe(moved[i], result.Versions[0])
+		case driver.IsConflict(result.Err):
+			e.recent.forget(moved[i].ID)
+		default:
+			e.recent.forget(moved[i].ID)
 			e.dispatcher(req.InsightID).rescan()
 			e.Logger.Error("agenda not claimed", "agenda", moved[i].ID, "error", result.Err)
 		}

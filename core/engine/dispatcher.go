@@ -302,7 +302,7 @@ func (d *dispatcher) schedule(ctx context.Context, insight *model.Insight, picks
 	for i, p := range picks {
 		ids[i] = agendaID(p.Item.ID)
 	}
-	runs, err := d.engine.readRuns(ctx, ids)
+	runs, err := d.engine.fitting(ctx, ids, func(_ int, r *run) bool { return r.State == model.Waiting && !r.Held })
 	if err != nil {
 		return err
 	}
@@ -327,11 +327,15 @@ func (d *dispatcher) schedule(ctx context.Context, insight *model.Insight, picks
 	}
 	results, err := d.engine.store.Write(ctx, groups...)
 	if err != nil {
+		for _, r := range moved {
+			d.engine.recent.forget(r.ID)
+		}
 		return fmt.Errorf("schedule %d agendas: %w", len(groups), err)
 	}
 	sent := moved[:0]
 	for i, result := range results {
 		if result.Err != nil {
+			d.engine.recent.forget(moved[i].ID)
 			if !driver.IsConflict(result.Err) {
 				return fmt.Errorf("schedule agenda %q: %w", moved[i].ID, result.Err)
 			}
@@ -340,6 +344,7 @@ func (d *dispatcher) schedule(ctx context.Context, insight *model.Insight, picks
 			continue
 		}
 		sent = append(sent, moved[i])
+		d.engine.recent.put(moved[i], result.Versions[0])
 		d.engine.watchers.changed(moved[i].ID)
 	}
 	d.send(ctx, insight.QueueName, sent)

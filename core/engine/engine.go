@@ -47,6 +47,7 @@ type Engine struct {
 
 	sessions sessionCache
 	watchers watchers
+	recent   recent
 }
 
 // New returns an engine. Nothing is scheduled before [Engine.Start].
@@ -151,7 +152,8 @@ func (e *Engine) allDispatchers() []*dispatcher {
 }
 
 // observe tells everyone in this process about a run that was written.
-func (e *Engine) observe(r *run) {
+func (e *Engine) observe(r *run, version driver.Version) {
+	e.recent.put(r, version)
 	e.dispatcher(r.AgendaInsight.InsightID).observe(r)
 	e.watchers.changed(r.ID)
 }
@@ -180,6 +182,9 @@ func notFound(id string) error { return model.Errorf(model.NotFound, "there is n
 
 // readRuns reads the runs of agendas; one that is absent, or that cannot be read, has a nil run.
 func (e *Engine) readRuns(ctx context.Context, ids []string) ([]stored, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
 	keys := make([]driver.Key, len(ids))
 	for i, id := range ids {
 		keys[i] = runKey(id)
@@ -220,10 +225,12 @@ func (e *Engine) change(ctx context.Context, id string, transition func(*run) (*
 		if err != nil {
 			return nil, err
 		}
-		if _, err = e.store.WriteOne(ctx, op); err == nil {
-			e.observe(next)
+		versions, err := e.store.WriteOne(ctx, op)
+		if err == nil {
+			e.observe(next, versions[0])
 			return next, nil
 		}
+		e.recent.forget(id)
 		if !driver.IsConflict(err) || attempt == maxChanges {
 			e.dispatcher(before.AgendaInsight.InsightID).rescan()
 			return nil, fmt.Errorf("change agenda %q: %w", id, err)

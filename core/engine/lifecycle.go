@@ -107,6 +107,7 @@ func (e *Engine) Delete(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("delete agenda %q: %w", id, err)
 	}
+	e.recent.forget(id)
 	e.watchers.changed(id)
 	return nil
 }

@@ -49,7 +49,10 @@ func (e *Engine) tryReports(ctx context.Context, reports []model.Report, results
 			now, ids = append(now, i), append(ids, id)
 		}
 	}
-	runs, err := e.readRuns(ctx, ids)
+	runs, err := e.fitting(ctx, ids, func(n int, r *run) bool {
+		rep := &reports[now[n]]
+		return r.State == model.Executing && r.Fence == rep.Fence && r.SessionID == rep.SessionID
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +71,7 @@ func (e *Engine) tryReports(ctx context.Context, reports []model.Report, results
 			continue
 		}
 		if !changed {
-			e.observe(before.run) // in case the answer to the first report was lost
+			e.observe(before.run, before.version) // in case the answer to the first report was lost
 			continue
 		}
 		op, err := before.put(next)
@@ -89,8 +92,9 @@ func (e *Engine) tryReports(ctx context.Context, reports []model.Report, results
 	for n, outcome := range outcomes {
 		switch {
 		case outcome.Err == nil:
-			e.observe(moved[n])
+			e.observe(moved[n], outcome.Versions[0])
 		case driver.IsConflict(outcome.Err):
+			e.recent.forget(moved[n].ID)
 			again = append(again, written[n])
 		default:
 			return nil, e.unsettled(moved, fmt.Errorf("report on agenda %q: %w", moved[n].ID, outcome.Err))
@@ -102,6 +106,7 @@ func (e *Engine) tryReports(ctx context.Context, reports []model.Report, results
 // unsettled makes the insights of runs look at the store again, after a write of which it is not known what it did.
 func (e *Engine) unsettled(runs []*run, err error) error {
 	for _, r := range runs {
+		e.recent.forget(r.ID)
 		e.dispatcher(r.AgendaInsight.InsightID).rescan()
 	}
 	return err

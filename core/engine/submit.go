@@ -216,7 +216,7 @@ func (e *Engine) accept(ctx context.Context, batch []*acceptance) {
 		}
 		switch {
 		case a.err == nil:
-			e.observe(a.run)
+			e.observe(a.run, results[i].Versions[0])
 		case !driver.IsConflict(a.err):
 			// It may have been accepted all the same.
 			e.dispatcher(a.run.AgendaInsight.InsightID).rescan()
