@@ -357,32 +357,13 @@ func (d *dispatcher) take(insight *model.Insight) ([]scheduling.Pick, map[string
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.line.Configure(now, settings)
-	picks := d.line.Plan(now, maxPass)
-	d.line.Commit(picks)
-	picks = withoutTwins(picks)
-	var accounts map[string]scheduling.Account
-	for _, p := range picks {
-		if service, ok := d.line.Service(now, p.Customer); !ok || !metered(service.Policy) {
-			continue
-		}
-		if account, ok := d.line.Account(p.Customer); ok {
-			if accounts == nil {
-				accounts = map[string]scheduling.Account{}
-			}
-			accounts[p.Customer] = account
+	for {
+		planned := d.line.Plan(now, maxPass)
+		picks := d.line.Commit(planned)
+		if len(picks) > 0 || len(planned) == 0 { // else they were twins: a stale index can show an agenda in two places of the line
+			return picks, d.line.Accounts(picks)
 		}
 	}
-	return picks, accounts
-}
-
-// withoutTwins drops picks of agendas that were picked before. A stale index can show an agenda in two places of the line.
-func withoutTwins(picks []scheduling.Pick) []scheduling.Pick {
-	seen := make(map[scheduling.ID]bool, len(picks))
-	return slices.DeleteFunc(picks, func(p scheduling.Pick) bool {
-		twin := seen[p.Item.ID]
-		seen[p.Item.ID] = true
-		return twin
-	})
 }
 
 // putBack takes picks back in line. What is not WAITING any more is dropped when it comes up again.

@@ -43,9 +43,6 @@ func PolicyOf(v *model.Customer) scheduling.Policy {
 	return p
 }
 
-// metered reports whether what a customer has used must outlive the process.
-func metered(p scheduling.Policy) bool { return p.Rate.Count > 0 || p.Quota.Per > 0 }
-
 func pausedUntil(p *model.Pause) int64 {
 	switch {
 	case p == nil:

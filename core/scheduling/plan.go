@@ -83,8 +83,10 @@ func (s *State) consider(next *heap[candidate], position int) {
 	}
 }
 
-// Commit serves what [State.Plan] returned, or a prefix of it, with nothing in between.
-func (s *State) Commit(picks []Pick) {
+// Commit serves what [State.Plan] returned, or a prefix of it, with nothing in between, and returns what it has served. That is all
+// of it, unless an agenda was put in line twice with different places: it is served once, and its twin is dropped.
+func (s *State) Commit(picks []Pick) []Pick {
+	served := make([]Pick, 0, len(picks))
 	for _, p := range picks {
 		c := s.customers[p.Customer]
 		switch {
@@ -96,12 +98,18 @@ func (s *State) Commit(picks []Pick) {
 			continue
 		}
 		s.waiting--
+		if _, twin := s.flights[p.Item.ID]; twin {
+			s.settle(c)
+			continue
+		}
 		s.serve(c, p.Item)
+		served = append(served, p)
 	}
-	s.pace.serve(len(picks))
+	s.pace.serve(len(served))
 	if s.virtual > maxVirtual {
 		s.rebase()
 	}
+	return served
 }
 
 // serve charges a customer for an agenda that is in flight from now on.

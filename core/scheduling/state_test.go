@@ -244,6 +244,29 @@ func TestAnAgendaIsWaitingOrInFlightAndNeverBoth(t *testing.T) {
 	}
 }
 
+func TestAnAgendaThatIsInLineTwiceIsServedOnce(t *testing.T) {
+	t.Parallel()
+	s := New(Settings{})
+	twin := item(1)
+	twin.Ready = 9
+	for _, it := range []Item{item(1), twin, item(10)} {
+		s.Add(later, "a", Policy{Weight: 1, Cap: 2}, it)
+	}
+	served := s.Commit(s.Plan(later, 9))
+	if all, queued := s.InFlight(); len(served) != 1 || served[0].Item != item(1) || all != 1 || queued != 1 {
+		t.Errorf("%v served, %d are in flight, %d of them queued", served, all, queued)
+	}
+	s.Finish(later, item(1).ID)
+	for _, want := range []int{1, 0} { // the cap of 2 is not used up
+		if n := len(s.Commit(s.Plan(later, 9))); n != want {
+			t.Errorf("%d served, want %d", n, want)
+		}
+	}
+	if v, _ := s.Service(later, "a"); v.InFlight != 1 {
+		t.Errorf("%d are in flight, want 1", v.InFlight)
+	}
+}
+
 func TestCustomersWithoutAgendasAreForgottenUnlessSomethingIsLeftToRemember(t *testing.T) {
 	t.Parallel()
 	s := New(Settings{})
