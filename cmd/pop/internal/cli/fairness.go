@@ -272,7 +272,7 @@ func (a *app) printFairness(f *model.Fairness) error {
 func lagOf(lag, bound float64, holds bool) string {
 	switch {
 	case bound == 0:
-		return decimal(lag) + "; the algorithm promises no bound"
+		return decimal(lag) + "; no bound applies: the algorithm promises none, or there are no two customers to compare"
 	case holds:
 		return fmt.Sprintf("%s of at most %s: holds", decimal(lag), decimal(bound))
 	default:
