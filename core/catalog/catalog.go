@@ -21,8 +21,11 @@ const (
 
 // Schema returns the kinds of record that the catalog stores.
 func Schema() []driver.KindSchema {
-	return []driver.KindSchema{{Kind: kindCustomer}, {Kind: kindPool}, {Kind: kindInsight}, {Kind: kindTemplate}}
+	return []driver.KindSchema{{Kind: kindCustomer, Indexes: []string{indexFolded}}, {Kind: kindPool}, {Kind: kindInsight}, {Kind: kindTemplate}}
 }
+
+// indexFolded finds customers by their ids in lower case.
+const indexFolded = "folded"
 
 // Catalog holds one collection for each type of object.
 type Catalog struct {
@@ -49,6 +52,9 @@ func New(st *store.Store, o Options) *Catalog {
 	c.Insights = newCollection(st, o, kindInsight, "insight", func(v *model.Insight) *model.Meta { return &v.Meta })
 	c.AgendaTemplates = newCollection(st, o, kindTemplate, "agenda template", func(v *model.AgendaTemplate) *model.Meta { return &v.Meta })
 
+	c.Customers.index = func(v *model.Customer) []driver.IndexEntry {
+		return []driver.IndexEntry{{Index: indexFolded, Part: strings.ToLower(v.ID), Sort: v.ID}}
+	}
 	c.Customers.check = func(ctx context.Context, v *model.Customer) ([]model.Issue, error) {
 		*v = v.WithDefaults()
 		issues, err := c.withPool(ctx, v.Validate(), v.ResourcePoolID)
@@ -90,12 +96,15 @@ func (c *Catalog) withPool(ctx context.Context, issues []model.Issue, poolID str
 
 // withoutTwin adds an issue if there is a customer whose id differs only in case: case does not matter for who may see what.
 func (c *Catalog) withoutTwin(ctx context.Context, issues []model.Issue, customer *model.Customer) ([]model.Issue, error) {
-	all, err := c.Customers.All(ctx)
-	if err != nil {
-		return nil, err
+	if len(issues) > 0 {
+		return issues, nil // the id may not even be one
 	}
-	for _, other := range all {
-		if id := other.Object.ID; id != customer.ID && strings.EqualFold(id, customer.ID) {
+	req := driver.ScanRequest{Kind: kindCustomer, Index: indexFolded, Part: strings.ToLower(customer.ID)}
+	for found, err := range c.Customers.store.Scan(ctx, req) {
+		if err != nil {
+			return nil, fmt.Errorf("look for customers like %q: %w", customer.ID, err)
+		}
+		if id := found.Key.Sort; id != customer.ID {
 			issues = append(issues, model.Issue{Path: "id", Message: fmt.Sprintf("differs only in case from that of customer %q; choose another", id)})
 		}
 	}

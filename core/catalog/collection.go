@@ -33,6 +33,7 @@ type Collection[T any] struct {
 	noun  string // for errors
 	meta  func(*T) *model.Meta
 	check func(context.Context, *T) ([]model.Issue, error) // fills in defaults and validates
+	index func(*T) []driver.IndexEntry                     // may be nil
 	Options
 
 	subscribers []func(id string)
@@ -235,6 +236,9 @@ func (c *Collection[T]) write(ctx context.Context, object T, op driver.Op) (Entr
 		return Entry[T]{}, model.Errorf(model.TooLarge, "%s %q is %d bytes, the store takes at most %d", c.noun, meta.ID, len(body), limit)
 	}
 	op.Type, op.Record = driver.Put, driver.Record{Key: c.key(meta.ID), Body: body}
+	if c.index != nil {
+		op.Record.Index = c.index(&object)
+	}
 	versions, err := c.store.WriteOne(ctx, op)
 	c.changed(meta.ID)
 	if err != nil {
