@@ -134,14 +134,13 @@ func (e *Engine) claim(ctx context.Context, queueName string, req model.PullRequ
 		return nil, fmt.Errorf("claim %d agendas: %w", len(groups), err)
 	}
 	for i, result := range results {
-		switch {
-		case result.Err == nil:
+		if result.Err == nil {
 			won = append(won, claimed[i])
 			e.observe(moved[i], result.Versions[0])
-		case driver.IsConflict(result.Err):
-			e.recent.forget(moved[i].ID)
-		default:
-			e.recent.forget(moved[i].ID)
+			continue
+		}
+		e.recent.forget(moved[i].ID)
+		if !driver.IsConflict(result.Err) {
 			e.dispatcher(req.InsightID).rescan()
 			e.Logger.Error("agenda not claimed", "agenda", moved[i].ID, "error", result.Err)
 		}

@@ -127,30 +127,26 @@ func (e *Engine) detail(ctx context.Context, r *run) (model.AgendaProgress, erro
 func (e *Engine) Await(ctx context.Context, id string, seen driver.Version, wait time.Duration) (model.AgendaProgress, driver.Version, error) {
 	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
+	poll := time.NewTicker(time.Second) // another server may change the run, and only tell the store
+	defer poll.Stop()
 	for {
-		// Another server may change the run, and only tell the store.
-		poll := time.NewTimer(time.Second)
 		changed, forget := e.watchers.watch(id)
 		p, version, err := e.Progress(ctx, id)
-		if err != nil || version != seen {
-			poll.Stop()
-			forget()
+		over := err != nil || version != seen
+		if !over {
+			select {
+			case <-changed:
+			case <-poll.C:
+			case <-timeout.C:
+				over = true
+			case <-ctx.Done():
+				over, err = true, ctx.Err()
+			}
+		}
+		forget()
+		if over {
 			return p, version, err
 		}
-		select {
-		case <-changed:
-		case <-poll.C:
-		case <-timeout.C:
-			poll.Stop()
-			forget()
-			return p, version, nil
-		case <-ctx.Done():
-			poll.Stop()
-			forget()
-			return p, version, ctx.Err()
-		}
-		poll.Stop()
-		forget()
 	}
 }
 

@@ -52,15 +52,7 @@ func (c *sessionCache) until(id string) time.Time {
 }
 
 func sessionName(id string) string {
-	name, _, _ := cutLast(id, sessionSeparator)
-	return name
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
+	return id[:max(0, strings.LastIndex(id, sessionSeparator))]
 }
 
 // OpenSession opens a session. One of the same name ends, and the agendas of its executor are run again at once.

@@ -23,11 +23,12 @@ const maxIdempotencyKey = 200
 
 // acceptance is a submission on its way into the store.
 type acceptance struct {
-	index int // in the batch
-	run   *run
-	body  driver.Record
-	rec   driver.Record
-	err   error
+	index  int // in the batch
+	agenda model.Agenda
+	run    *run
+	body   driver.Record
+	rec    driver.Record
+	err    error
 }
 
 // Submit accepts agendas, each wholly or not at all: an agenda whose answer has no error is stored and will be scheduled. The
@@ -48,7 +49,7 @@ func (e *Engine) Submit(ctx context.Context, submissions []Submission) []Submitt
 		default:
 			ids[a.run.ID] = true
 			a.index = i
-			answers[i].Agenda = a.agenda()
+			answers[i].Agenda = a.agenda
 			accepted = append(accepted, a)
 		}
 	}
@@ -66,12 +67,6 @@ func (e *Engine) Submit(ctx context.Context, submissions []Submission) []Submitt
 		answer.Progress = a.run.AgendaProgress
 	}
 	return answers
-}
-
-// agenda returns the agenda as it was accepted.
-func (a *acceptance) agenda() model.Agenda {
-	agenda, _ := decodeAgenda(&a.body) // encoded a moment ago
-	return agenda
 }
 
 // prepare validates a submission, binds it to an insight and makes its records. It writes nothing.
@@ -105,7 +100,7 @@ func (e *Engine) prepare(ctx context.Context, s Submission) (*acceptance, error)
 	agenda.AddedTime, agenda.UpdatedTime = now, now
 	agenda.AgendaInsight = &model.AgendaInsight{ResourcePoolID: insight.ResourcePoolID, InsightID: insight.ID}
 
-	a := &acceptance{run: newRun(&agenda, bodySort, now)}
+	a := &acceptance{agenda: agenda, run: newRun(&agenda, bodySort, now)}
 	body, err := json.Marshal(agenda)
 	if err != nil {
 		return nil, fmt.Errorf("encode agenda: %w", err)
