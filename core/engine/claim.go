@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,10 +23,10 @@ func (e *Engine) Pull(ctx context.Context, req model.PullRequest) ([]model.Assig
 	if err != nil {
 		return nil, err
 	}
-	if alive, err := e.sessionAlive(ctx, req.SessionID); err != nil {
-		return nil, err
-	} else if !alive {
-		return nil, model.Errorf(model.Fenced, "session %q has ended; open a new one", req.SessionID)
+	if e.Now().After(e.sessions.until(req.SessionID)) {
+		if _, _, err := e.readSession(ctx, req.SessionID); err != nil {
+			return nil, err
+		}
 	}
 	queueName := insight.Object.QueueName
 	deadline := e.Now().Add(time.Duration(req.WaitMs) * time.Millisecond)
@@ -123,6 +124,11 @@ func (e *Engine) claim(ctx context.Context, queueName string, req model.PullRequ
 			Lease: model.Lease{AgendaID: next.ID, Fence: next.Fence}, Agenda: agenda, Progress: next.AgendaProgress,
 		})
 	}
+	if len(groups) > 0 {
+		if err := e.ensureSession(ctx, req.SessionID); err != nil {
+			return nil, e.returnHints(ctx, queueName, deliveries, err)
+		}
+	}
 	won := claimed[:0]
 	results, err := e.store.Write(ctx, groups...)
 	if err != nil {
@@ -149,4 +155,17 @@ func (e *Engine) claim(ctx context.Context, queueName string, req model.PullRequ
 		e.Logger.Warn("hints not acknowledged, they will be dropped when they come again", "queue", queueName, "error", err)
 	}
 	return won, nil
+}
+
+// returnHints puts hints that a session cannot claim, for the reason err, back on the queue at once.
+func (e *Engine) returnHints(ctx context.Context, queueName string, deliveries []driver.Delivery, err error) error {
+	messages := make([]driver.Message, len(deliveries))
+	receipts := make([]string, len(deliveries))
+	for i, d := range deliveries {
+		messages[i], receipts[i] = d.Message, d.Receipt
+	}
+	if sent := e.queue.Send(ctx, queueName, messages); sent != nil {
+		return errors.Join(err, sent) // then they come again when they are due
+	}
+	return errors.Join(err, e.queue.Ack(ctx, queueName, receipts))
 }

@@ -38,6 +38,7 @@ type Engine struct {
 	catalog *catalog.Catalog
 	Options
 
+	started time.Time
 	ctx     context.Context // of the dispatchers
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -73,7 +74,7 @@ func New(st *store.Store, q *queue.Queue, c *catalog.Catalog, o Options) *Engine
 	if o.Rescan == 0 {
 		o.Rescan = time.Minute
 	}
-	e := &Engine{store: st, queue: q, catalog: c, Options: o, dispatchers: map[string]*dispatcher{}}
+	e := &Engine{store: st, queue: q, catalog: c, Options: o, started: o.Now(), dispatchers: map[string]*dispatcher{}}
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	c.Insights.Subscribe(func(id string) {
 		e.mu.Lock()

@@ -437,11 +437,70 @@ func TestHeartbeatsKeepASessionAndItsAgendas(t *testing.T) {
 			w.must(w.Heartbeat(w.ctx(), s.ID))
 		}
 		w.wantState(id, model.Executing, "")
-		<-time.After(w.Lease + time.Second)
+		<-time.After(w.Lease + 2*w.Sweep)
+		w.wantState(id, model.Queued, "")
+		w.session("executor")
 		_, err = w.Heartbeat(w.ctx(), s.ID)
 		wantKind(t, err, model.Fenced)
 		_, err = w.Pull(w.ctx(), model.PullRequest{InsightID: insightID, SessionID: s.ID})
 		wantKind(t, err, model.Fenced)
+	})
+}
+
+func TestASessionThatHeldNothingNeedsNoHeartbeatToGetAgendas(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		session := w.session("idle")
+		<-time.After(3 * w.Lease)
+		id := w.submit("a")
+		before := w.store.Calls().Groups
+		a := w.pullOne(session)
+		if got := w.store.Calls().Groups - before; got > 3 { // scheduled, session renewed, claimed
+			t.Errorf("%d writes for the claim; want one more for the session", got)
+		}
+		<-time.After(2 * w.Lease / heartbeatsLease)
+		w.wantState(id, model.Executing, "")
+		if _, err := w.Heartbeat(w.ctx(), session); err != nil {
+			t.Fatal(err)
+		}
+		w.taken(complete(a, model.Succeeded))
+	})
+}
+
+func TestHintsGoToOthersIfTheSessionThatPulledThemHasEnded(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		old := w.session("executor")
+		<-time.After(2 * w.Lease)
+		pulled := make(chan error)
+		go func() {
+			_, err := w.Pull(w.ctx(), model.PullRequest{InsightID: insightID, SessionID: old, WaitMs: MaxWait.Milliseconds()})
+			pulled <- err
+		}()
+		synctest.Wait()
+		session := w.session("executor")
+		start := time.Now()
+		id := w.submit("a")
+		wantKind(t, <-pulled, model.Fenced)
+		if a := w.pullOne(session); a.AgendaID != id || a.Progress.AttemptsCompleted != 0 || time.Since(start) > 0 {
+			t.Errorf("claimed after %s: %+v", time.Since(start), a)
+		}
+	})
+}
+
+func TestAfterARestartExecutorsHaveALeaseToBeHeardOfAgain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		id := w.submit("a")
+		a := w.pullOne(w.session("executor"))
+		lost := w.submit("a")
+		w.pullOne(w.session("dead"))
+		synctest.Wait()
+		w.crash()
+		<-time.After(10 * w.Lease)
+		w.start()
+		<-time.After(w.Lease - time.Second)
+		w.taken(complete(a, model.Succeeded)) // it had ended while the server was away
+		w.wantState(id, model.Complete, model.Succeeded)
+		<-time.After(2*time.Second + w.Sweep)
+		w.wantState(lost, model.Queued, "")
 	})
 }
 

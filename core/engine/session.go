@@ -81,7 +81,9 @@ func (e *Engine) OpenSession(ctx context.Context, name string) (model.Session, e
 	return e.session(s), nil
 }
 
-// Heartbeat extends a session and returns the leases that were taken away since the last one.
+// Heartbeat extends a session and returns the leases that were taken away since the last one. A session that has run out goes on,
+// unless another of its name was opened: what it held may have been given to others, which the fences tell, but an executor that
+// held nothing need not have sent heartbeats.
 func (e *Engine) Heartbeat(ctx context.Context, id string) (model.Session, error) {
 	ctx, cancel := finish(ctx)
 	defer cancel()
@@ -109,7 +111,7 @@ func (e *Engine) CloseSession(ctx context.Context, id string) error {
 	defer cancel()
 	_, version, err := e.readSession(ctx, id)
 	if model.KindOf(err) == model.Fenced {
-		return nil // it has ended
+		return nil // another one has taken its name
 	}
 	if err != nil {
 		return err
@@ -139,19 +141,40 @@ func (e *Engine) revoke(ctx context.Context, sessionID string, lease model.Lease
 	}
 }
 
-// sessionAlive reports whether a session has not ended.
+// sessionAlive reports whether a session holds on to its agendas: it has not run out, and no other of its name was opened. After
+// the start every session gets a whole lease: while there was no server, no executor could be heard.
 func (e *Engine) sessionAlive(ctx context.Context, id string) (bool, error) {
-	if e.Now().Before(e.sessions.until(id)) {
+	now := e.Now()
+	if now.Before(e.sessions.until(id)) {
 		return true, nil
 	}
-	_, _, err := e.readSession(ctx, id)
+	s, _, err := e.readSession(ctx, id)
 	if model.KindOf(err) == model.Fenced {
 		return false, nil
 	}
-	return err == nil, err
+	return err == nil && (now.Before(s.ExpiresAt) || now.Before(e.started.Add(e.Lease))), err
 }
 
-// readSession reads a session that has not ended; the error for one that has is of kind Fenced.
+// ensureSession sees to it that a session lives for at least the length of two heartbeats, so that agendas may be given to it.
+// It writes only for an executor that held nothing: one that sends heartbeats lives longer.
+func (e *Engine) ensureSession(ctx context.Context, id string) error {
+	if e.sessions.until(id).Sub(e.Now()) >= 2*e.Lease/heartbeatsLease {
+		return nil
+	}
+	for {
+		s, version, err := e.readSession(ctx, id)
+		if err != nil {
+			return err
+		}
+		s.ExpiresAt = e.Now().Add(e.Lease).UTC()
+		if err := e.writeSession(ctx, s, driver.IfVersion, version); !driver.IsConflict(err) {
+			return err
+		}
+	}
+}
+
+// readSession reads a session, whether it has run out or not. If another of its name was opened, or it was closed, the error is of
+// kind Fenced.
 func (e *Engine) readSession(ctx context.Context, id string) (sessionRecord, driver.Version, error) {
 	ended := model.Errorf(model.Fenced, "session %q has ended; open a new one", id)
 	name := sessionName(id)
@@ -169,7 +192,7 @@ func (e *Engine) readSession(ctx context.Context, id string) (sessionRecord, dri
 	if err != nil {
 		return sessionRecord{}, "", err
 	}
-	if s.ID != id || !e.Now().Before(s.ExpiresAt) {
+	if s.ID != id {
 		e.sessions.set(id, time.Time{})
 		return sessionRecord{}, "", ended
 	}

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -240,7 +241,7 @@ func (x *execution) finish() {
 	}
 	status := model.Status{State: model.Complete, CompletedTime: time.Now()}
 	switch {
-	case r.ctx.Err() != nil && !errors.Is(context.Cause(r.ctx), ErrDraining):
+	case errors.Is(context.Cause(r.ctx), ErrRevoked):
 		x.reporter.drop(r)
 		return
 	case len(x.failures) > 0:
@@ -248,7 +249,7 @@ func (x *execution) finish() {
 		status.Message = x.failures[0].Message
 		status.DiagnosticEvents = x.failures
 	case left:
-		status = model.Status{State: model.Waiting, Message: "handed back: " + ErrDraining.Error()}
+		status = model.Status{State: model.Waiting, Message: "handed back: " + cmp.Or(context.Cause(r.ctx), ErrDraining).Error()}
 	default:
 		status.Outcome = model.Succeeded
 	}

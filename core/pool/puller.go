@@ -34,6 +34,9 @@ type Config struct {
 	AgendaOperations int
 	// Operations is how many operations may run at a time in all. Default Slots, or AgendaOperations if that is more.
 	Operations int
+	// Spool is a folder for results that the server cannot take in for now, so that they outlive the puller. Several pullers may
+	// share it. Without one they are kept in memory.
+	Spool string
 	// DrainTimeout is how long agendas may go on when the puller is told to stop. Then they are handed back. Default 30 s.
 	DrainTimeout time.Duration
 }
@@ -60,6 +63,7 @@ func (c *Config) complete() error {
 type Puller struct {
 	cfg      Config
 	reporter *reporter
+	keeper   *keeper // nil without a spool
 	executor *executor
 	slots    chan struct{} // one for each free slot
 
@@ -74,6 +78,13 @@ func New(cfg Config) (*Puller, error) {
 	}
 	p := &Puller{cfg: cfg, slots: make(chan struct{}, cfg.Slots), runs: map[string]*run{}}
 	p.reporter = newReporter(cfg.API, cfg.Log, max(cfg.Slots, maxReports))
+	if cfg.Spool != "" {
+		spool, err := openSpool(cfg.Spool, cfg.Name)
+		if err != nil {
+			return nil, fmt.Errorf("puller: %w", err)
+		}
+		p.keeper = &keeper{reporter: p.reporter, spool: spool, files: map[*run]kept{}}
+	}
 	p.executor = &executor{
 		launcher: cfg.Launcher, reporter: p.reporter,
 		perAgenda: cfg.AgendaOperations, operations: make(chan struct{}, cfg.Operations),
@@ -88,8 +99,15 @@ func New(cfg Config) (*Puller, error) {
 // returns when the server has taken in what became of them. It may be called once.
 func (p *Puller) Run(ctx context.Context) {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	if p.deliverLeft(ctx) != nil {
+		stop()
+		return
+	}
 	var reporting sync.WaitGroup
 	reporting.Go(func() { p.reporter.run(background) })
+	if p.keeper != nil {
+		reporting.Go(func() { p.keeper.run(background) })
+	}
 	defer reporting.Wait()
 	defer stop()
 	for ctx.Err() == nil {
@@ -153,13 +171,14 @@ func (p *Puller) serve(ctx, background context.Context, s *session) {
 		p.drain(live, ended)
 	}
 	<-ended // a lost session has stopped them
-	if live.Err() != nil {
+	// The end of the session is the end of the right to report: what has ended comes first, and the session is left alone if the
+	// server does not take it in.
+	if err := p.settle(ctx, background); err != nil {
+		p.cfg.Log.Error("final reports not delivered; what is in the spool is delivered by the next start", "session", s.id, "error", err)
 		return
 	}
-	flush, cancel := context.WithTimeout(live, flushTimeout)
-	defer cancel()
-	if err := p.reporter.flush(flush); err != nil {
-		p.cfg.Log.Error("final reports not delivered, their agendas will be run again", "error", err)
+	if live.Err() != nil {
+		return
 	}
 	closing, cancel := context.WithTimeout(background, closeTimeout)
 	defer cancel()
@@ -173,6 +192,16 @@ const (
 	flushTimeout = 30 * time.Second
 	closeTimeout = 5 * time.Second
 )
+
+// settle waits until the server has answered all final reports: as long as it takes, or, once ctx is done, for a while.
+func (p *Puller) settle(ctx, background context.Context) error {
+	if p.reporter.flush(ctx) == nil {
+		return nil
+	}
+	flush, cancel := context.WithTimeout(background, flushTimeout)
+	defer cancel()
+	return p.reporter.flush(flush)
+}
 
 // drain lets the runs end. Those that take too long are stopped.
 func (p *Puller) drain(live context.Context, ended <-chan struct{}) {
@@ -282,14 +311,18 @@ func (p *Puller) reserve(ctx context.Context, n int) int {
 func (p *Puller) launch(live context.Context, s *session, a model.Assignment, runs *sync.WaitGroup) {
 	r := newRun(live, a, s.id)
 	p.mu.Lock()
-	if old := p.runs[a.AgendaID]; old != nil { // the server has given up on it
-		old.cancel(ErrRevoked)
-	}
+	old := p.runs[a.AgendaID]
 	p.runs[a.AgendaID] = r
 	p.mu.Unlock()
+	signal(s.busy)
 	p.reporter.begin(r)
 	runs.Go(func() {
+		if old != nil { // the server has given up on it; no operation may run twice at a time
+			old.cancel(ErrRevoked)
+			<-old.ended
+		}
 		p.executor.execute(r)
+		close(r.ended)
 		p.mu.Lock()
 		if p.runs[a.AgendaID] == r {
 			delete(p.runs, a.AgendaID)
@@ -306,7 +339,18 @@ func (p *Puller) revoke(leases []model.Lease) {
 	defer p.mu.Unlock()
 	for _, lease := range leases {
 		if r := p.runs[lease.AgendaID]; r != nil && r.Fence <= lease.Fence {
+			p.cfg.Log.Info("lease taken away, agenda stopped", "agenda", r.AgendaID, "fence", r.Fence)
 			r.cancel(ErrRevoked)
 		}
 	}
+}
+
+// idle reports whether nothing runs and nothing is to be reported, so that there is nothing that a lease would protect.
+func (p *Puller) idle() bool {
+	p.mu.Lock()
+	running := len(p.runs)
+	p.mu.Unlock()
+	p.reporter.mu.Lock()
+	defer p.reporter.mu.Unlock()
+	return running == 0 && p.reporter.unsettled == 0
 }

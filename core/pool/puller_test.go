@@ -269,10 +269,8 @@ func TestALostSessionStopsItsAgendasAndAnotherOneIsOpened(t *testing.T) {
 				if at := time.Duration(stopped.Load()); at < 12*time.Second || at > tc.stop {
 					t.Errorf("operations were stopped after %s; want at most %s", at, tc.stop)
 				}
-				for _, r := range p.reports("a1") {
-					if r.State != model.Executing {
-						t.Errorf("the end of an agenda of the lost session is reported: %+v", r)
-					}
+				if final := p.final(t, "a1"); final.State != model.Waiting || final.SessionID != "test-1" || !strings.HasPrefix(final.Message, "handed back") {
+					t.Errorf("the agenda of the lost session is not handed back: %+v", final)
 				}
 				if final := p.final(t, "next"); final.SessionID == "test-1" || final.Outcome != model.Succeeded {
 					t.Errorf("the next agenda's report: %+v", final)
@@ -396,4 +394,49 @@ func TestNewSaysWhatIsMissing(t *testing.T) {
 			t.Errorf("New = %v; want %q", err, want)
 		}
 	}
+}
+
+func TestAPullerThatHoldsNothingSendsNoHeartbeats(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := startPool(t, takes(31*time.Second), nil)
+		after(59 * time.Minute)
+		if p.beats > 12 {
+			t.Errorf("%d heartbeats in an hour without agendas; want one every five minutes at most", p.beats)
+		}
+		p.set(func() { p.beats = 0 })
+		p.add(agenda("a1", op("a", ``)))
+		after(30 * time.Second)
+		if p.beats < 5 || p.beats > 6 {
+			t.Errorf("%d heartbeats in 30 s with an agenda; want one every 5 s", p.beats)
+		}
+		after(10 * time.Second)
+		if final := p.final(t, "a1"); final.Outcome != model.Succeeded || p.sessions != 1 {
+			t.Errorf("final report %+v in session %d", final.Status, p.sessions)
+		}
+	})
+}
+
+func TestAnAgendaThatIsAssignedAgainWaitsForTheEndOfItsOlderRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		running, most := 0, 0
+		p := startPool(t, func(ctx context.Context, _ *Task) (json.RawMessage, error) {
+			running++
+			most = max(most, running)
+			defer func() { running-- }()
+			err := sleep(ctx, 10*time.Second)
+			<-time.After(3 * time.Second) // the grace
+			return nil, err
+		}, nil)
+		again := agenda("a1", op("a", ``))
+		again.Fence = 4
+		p.add(agenda("a1", op("a", ``)))
+		after(time.Second)
+		p.add(again)
+		after(time.Minute)
+		if p.final(t, "a1").Fence != 4 || most != 1 {
+			t.Errorf("%d runs of one operation at a time", most)
+		}
+	})
 }

@@ -34,7 +34,9 @@ type reporter struct {
 	mu        sync.Mutex
 	queue     []*run
 	delayed   []*run
-	unsettled int // ended runs whose final report the server has not answered
+	unsettled int           // ended runs whose final report the server has not answered
+	pending   map[*run]bool // runs with an end, of theirs or an operation's, that the server has not taken in
+	keepOn    chan struct{}
 	wake      chan struct{}
 	tickerOn  chan struct{}
 	idle      chan struct{} // closed and renewed when unsettled becomes 0
@@ -45,6 +47,8 @@ func newReporter(api API, log *slog.Logger, maxUnsettled int) *reporter {
 		api: api, log: log, maxUnsettled: maxUnsettled,
 		wake:     make(chan struct{}, senders),
 		tickerOn: make(chan struct{}, 1),
+		pending:  map[*run]bool{},
+		keepOn:   make(chan struct{}, 1),
 		idle:     make(chan struct{}),
 	}
 }
@@ -85,22 +89,35 @@ func (p *reporter) updateLast(r *run, i int, change func(op *model.OperationProg
 }
 
 func (p *reporter) change(r *run, i int, change func(op *model.OperationProgress)) bool {
-	if r.ended() { // refused meanwhile
+	if r.over() { // refused meanwhile
 		return false
 	}
 	op := &r.operations[i]
 	before := op.State
 	change(&op.OperationProgress)
 	op.changed, r.changed = true, true
+	r.changes++
+	if op.State == model.Complete {
+		p.await(r)
+	}
 	r.urgent = r.urgent || op.State != before
 	return true
+}
+
+// await notes that the server is to take in an end.
+func (p *reporter) await(r *run) {
+	if !p.pending[r] {
+		p.pending[r] = true
+		r.pendingSince = time.Now()
+		signal(p.keepOn)
+	}
 }
 
 // finish reports the end of a run. It must be called once, or drop.
 func (p *reporter) finish(r *run, status model.Status) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if r.settled || r.ended() { // refused meanwhile
+	if r.settled || r.over() { // refused meanwhile
 		return
 	}
 	p.end(r, status)
@@ -109,7 +126,9 @@ func (p *reporter) finish(r *run, status model.Status) {
 func (p *reporter) end(r *run, status model.Status) {
 	r.status = status
 	r.changed = true
+	r.changes++
 	p.unsettled++
+	p.await(r)
 	p.schedule(r)
 }
 
@@ -117,7 +136,7 @@ func (p *reporter) end(r *run, status model.Status) {
 func (p *reporter) drop(r *run) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !r.ended() { // as a refused one has
+	if !r.over() { // as a refused one has
 		p.settle(r)
 	}
 }
@@ -127,7 +146,8 @@ func (p *reporter) settle(r *run) {
 		return
 	}
 	r.settled = true
-	if !r.ended() {
+	delete(p.pending, r)
+	if !r.over() {
 		return
 	}
 	if p.unsettled--; p.unsettled == 0 {
@@ -170,7 +190,7 @@ func (p *reporter) flush(ctx context.Context) error {
 func (p *reporter) schedule(r *run) {
 	switch {
 	case !r.changed || r.settled || r.place == queued || r.place == inFlight:
-	case r.ended():
+	case r.over():
 		p.enqueue(r)
 	default:
 		r.place = delayed

@@ -14,6 +14,7 @@ type run struct {
 	sessionID        string
 	ctx              context.Context //nolint:containedctx // its end is the end of the right to run the agenda
 	cancel           context.CancelCauseFunc
+	ended            chan struct{} // closed when none of its operations runs any more
 
 	// What follows belongs to the reporter.
 	status     model.Status // of the run; Complete or Waiting once it has ended
@@ -27,13 +28,17 @@ type run struct {
 	alone      bool      // report it in a call of its own
 	refused    bool      // the server did not accept what there was to report
 	settled    bool      // nothing is reported any more
-	onSettled  func()
+	changes    int       // counts what has changed
+	// pendingSince is when the first of what has ended did so of which the server is not known to know.
+	pendingSince time.Time
+	onSettled    func()
 }
 
 // operation is the progress of an operation and whether the server knows it.
 type operation struct {
 	model.OperationProgress
-	changed bool
+	changed bool // since it was reported
+	asked   bool // it was reported, and there is no answer
 }
 
 // place is where the reporter keeps a run.
@@ -47,7 +52,7 @@ const (
 )
 
 func newRun(parent context.Context, a model.Assignment, sessionID string) *run {
-	r := &run{Assignment: a, sessionID: sessionID, status: model.Status{State: model.Executing}}
+	r := &run{Assignment: a, sessionID: sessionID, ended: make(chan struct{}), status: model.Status{State: model.Executing}}
 	r.ctx, r.cancel = context.WithCancelCause(parent)
 	r.operations = make([]operation, len(a.Agenda.Operations))
 	for i := range r.operations {
@@ -73,7 +78,7 @@ func (r *run) succeeded(i int) bool {
 	return p.State == model.Complete && p.Outcome == model.Succeeded
 }
 
-func (r *run) ended() bool { return r.status.State != model.Executing }
+func (r *run) over() bool { return r.status.State != model.Executing }
 
 // percent is the mean over all operations. One that failed counts for nothing: its work is to be done again.
 func (r *run) percent() float64 {
@@ -112,7 +117,7 @@ func (r *run) report() model.Report {
 	report.Operations = make([]model.OperationProgress, 0, n)
 	for i := range r.operations {
 		if op := &r.operations[i]; op.changed {
-			op.changed = false
+			op.changed, op.asked = false, true
 			report.Operations = append(report.Operations, op.OperationProgress)
 		}
 	}
@@ -127,6 +132,29 @@ func (r *run) unreport(report model.Report) {
 		for r.operations[at].Operation != lost.Operation {
 			at++
 		}
-		r.operations[at].changed = true
+		r.operations[at].changed, r.operations[at].asked = true, false
 	}
+}
+
+// answered takes a report as known to the server. It returns whether there is nothing that has ended of which it does not know.
+func (r *run) answered() bool {
+	all := r.status.State == model.Executing || r.settled
+	for i := range r.operations {
+		op := &r.operations[i]
+		op.asked = false
+		all = all && (!op.changed || op.State != model.Complete)
+	}
+	return all
+}
+
+// unknown returns what the server is not known to know.
+func (r *run) unknown() model.Report {
+	report := model.Report{Lease: r.Lease, SessionID: r.sessionID, Status: r.status}
+	report.PercentComplete = r.percent()
+	for i := range r.operations {
+		if op := &r.operations[i]; !r.refused && (op.changed || op.asked) {
+			report.Operations = append(report.Operations, op.OperationProgress)
+		}
+	}
+	return report
 }

@@ -138,6 +138,9 @@ func (p *reporter) accepted(r *run, report model.Report, now time.Time) {
 	if report.State != model.Executing {
 		p.settle(r)
 	}
+	if r.answered() {
+		delete(p.pending, r)
+	}
 }
 
 // refused ends a run whose report the server does not accept, with a report that only says so.
@@ -154,8 +157,9 @@ func (p *reporter) refused(r *run, answer *model.Error) {
 		State: model.Complete, Outcome: model.Failed, Message: event.Message, CompletedTime: event.Time,
 		DiagnosticEvents: []model.DiagnosticEvent{event},
 	}
-	if r.ended() {
+	if r.over() {
 		r.status, r.changed = status, true
+		r.changes++
 		return
 	}
 	p.end(r, status)

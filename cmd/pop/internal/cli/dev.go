@@ -94,7 +94,11 @@ func (a *app) dev(ctx context.Context, log *slog.Logger, o devOptions) (err erro
 	parts.Go(func() { handlers.Run(pulling) })
 	parts.Go(func() {
 		defer stopServing()
-		(&node.Pullers{API: server.Engine, Catalog: server.Catalog, Launcher: launcher, Slots: o.slots, Drain: devDrain, Log: log}).Run(pulling)
+		pullers := node.Pullers{
+			API: server.Engine, Catalog: server.Catalog, Launcher: launcher, Slots: o.slots, Drain: devDrain,
+			Spool: filepath.Join(o.data, "work", spoolFolder), Log: log,
+		}
+		pullers.Run(pulling)
 	})
 	a.sayWhatNext(listener.Addr(), o, handlers.Types(), o.sampleTypes(ctx, server))
 	context.AfterFunc(ctx, func() { log.Info("stopping; a second signal stops at once", "running_agendas_may_take", devDrain) })

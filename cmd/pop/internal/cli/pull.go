@@ -16,6 +16,9 @@ import (
 	"github.com/pop-platform/pop/core/pool/registry"
 )
 
+// spoolFolder is where in a work folder results are kept that the server cannot take in for now.
+const spoolFolder = "spool"
+
 type pullOptions struct {
 	daemon
 	insights          []string
@@ -55,7 +58,7 @@ killed puller has left is run again at once.`,
 	flags.StringVar(&o.handlers, "handlers", "", "file that names the handlers")
 	flags.IntVar(&o.slots, "slots", 10, "agendas that run at a time")
 	flags.StringVar(&o.session, "session", "", "name of this puller (default the name of this machine)")
-	flags.StringVar(&o.work, "work", "", "folder for the handlers' own folders (default one for the session among temporary files)")
+	flags.StringVar(&o.work, "work", "", "folder for the handlers' own folders, and for results while the server is away (default one for the session among temporary files)")
 	flags.DurationVar(&o.drain, "drain", 30*time.Second, "how long agendas may go on when told to stop; then they are handed back")
 	o.addFlags(flags)
 	fromEnv(flags)
@@ -99,6 +102,7 @@ func (a *app) pull(ctx context.Context, log *slog.Logger, o pullOptions) (err er
 	defer closing(&err, launcher.Close)
 	puller, err := pool.New(pool.Config{
 		API: c, Launcher: launcher, Log: log, Name: o.session, InsightIDs: o.insights, Slots: o.slots, DrainTimeout: o.drain,
+		Spool: filepath.Join(o.work, spoolFolder),
 	})
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ type Pullers struct {
 	Launcher pool.Launcher
 	Slots    int           // agendas that run at a time, for each insight
 	Drain    time.Duration // how long they may go on when the pullers are told to stop
+	Spool    string        // folder for results that the server cannot take in
 	Log      *slog.Logger
 }
 
@@ -67,7 +68,7 @@ func (p *Pullers) follow(ctx context.Context, running map[string]context.CancelF
 		}
 		puller, err := pool.New(pool.Config{
 			API: p.API, Launcher: p.Launcher, Log: p.Log,
-			Name: sessionPrefix + id, InsightIDs: []string{id}, Slots: p.Slots, DrainTimeout: p.Drain,
+			Name: sessionPrefix + id, InsightIDs: []string{id}, Slots: p.Slots, DrainTimeout: p.Drain, Spool: p.Spool,
 		})
 		if err != nil {
 			return fmt.Errorf("insight %q: %w", id, err)
