@@ -91,6 +91,14 @@ generate-check: ## Fail if generated files are not what their sources say
 		echo 'generated files were out of date: commit what make generate has written' >&2; exit 1; \
 	fi
 
+.PHONY: proto-check
+proto-check: ## Lint the plugin protocol, and fail if it breaks what was released
+	@cd plugins/proto && $(GO) tool -modfile=../../tools.mod buf lint && $(GO) tool -modfile=../../tools.mod buf breaking --against released.binpb
+
+.PHONY: proto-release
+proto-release: ## Make the plugin protocol as it is what later ones must not break
+	@cd plugins/proto && $(GO) tool -modfile=../../tools.mod buf build --exclude-source-info -o released.binpb
+
 .PHONY: tidy-check
 tidy-check: ## Fail if go.mod is not tidy
 	@$(GO) mod tidy -diff || { echo 'go.mod is not tidy: run go mod tidy' >&2; exit 1; }

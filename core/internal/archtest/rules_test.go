@@ -31,9 +31,6 @@ const (
 var planned = []string{
 	"cmd/pop-conformance",
 	"core/console",
-	"plugins/host",
-	"plugins/pluginv1",
-	"plugins/sdk",
 	"providers/kubernetes",
 	"terraform",
 }
@@ -77,10 +74,13 @@ var layers = []rule{
 		tests: true,
 	},
 	{
-		name:  "the core knows no plugin process",
-		why:   "a driver is used linked in or as a process, and the core must not be able to tell; cmd hands it a driver",
-		from:  []string{"core/..."},
-		never: []string{"plugins/host/...", "plugins/sdk/...", "plugins/pluginv1/...", "github.com/hashicorp/go-plugin/..."},
+		name: "the core knows no plugin process",
+		why:  "a driver is used linked in or as a process, and the core must not be able to tell; cmd hands it a driver",
+		from: []string{"core/..."},
+		never: []string{
+			"plugins/host/...", "plugins/sdk/...", "plugins/pluginv1/...", "github.com/hashicorp/go-plugin/...",
+			"google.golang.org/grpc/...",
+		},
 		tests: true,
 	},
 	{
@@ -168,6 +168,30 @@ var layers = []rule{
 		from:  []string{"plugins/..."},
 		never: []string{"core/...", "providers/...", "cmd/...", "terraform/..."},
 		tests: true,
+	},
+	{
+		name:  "the SDK knows no host",
+		why:   "it goes into other people's programs, which start no plugins and serve no metrics",
+		from:  []string{"plugins/sdk/..."},
+		never: []string{"plugins/host/...", "plugins/drivertest/...", "github.com/prometheus/..."},
+	},
+	{
+		name:  "the host knows no SDK",
+		why:   "the two sides share plugins/internal/wire alone, so that neither can rely on what the protocol does not say",
+		from:  []string{"plugins/host/..."},
+		never: []string{"plugins/sdk/..."},
+	},
+	{
+		name: "the protocol is plain",
+		why:  "other programs may speak it: what is in it comes from plugins/proto, and needs no more than gRPC",
+		from: []string{"plugins/pluginv1"},
+		only: []string{std, "google.golang.org/grpc/...", "google.golang.org/protobuf/..."},
+	},
+	{
+		name:  "what both sides share knows neither go-plugin nor a side",
+		why:   "the services can be served over any connection; how a process is started is the business of SDK and host",
+		from:  []string{"plugins/internal/..."},
+		never: []string{"plugins/sdk/...", "plugins/host/...", "github.com/hashicorp/go-plugin/..."},
 	},
 	{
 		name: "the conformance suite needs only the contract",
