@@ -154,18 +154,20 @@ func (c *Client) Link(ctx context.Context, linkID string) (wire.Summary, error) 
 
 // Version reads which version the server is.
 func (c *Client) Version(ctx context.Context) (wire.Version, error) {
-	return get[wire.Version](ctx, c, "/v1/version", nil)
+	var v wire.Version
+	_, _, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/version", safe: true, public: true}, &v)
+	return v, err
 }
 
 // Ready returns nil if the server can serve, and says what is wrong otherwise. It asks only once.
 func (c *Client) Ready(ctx context.Context) error {
-	_, _, err := c.do(ctx, call{method: http.MethodGet, path: "/readyz"}, nil)
+	_, _, err := c.do(ctx, call{method: http.MethodGet, path: "/readyz", public: true}, nil)
 	return err
 }
 
 // Healthy returns nil if the server's process answers. It asks only once.
 func (c *Client) Healthy(ctx context.Context) error {
-	_, _, err := c.do(ctx, call{method: http.MethodGet, path: "/healthz"}, nil)
+	_, _, err := c.do(ctx, call{method: http.MethodGet, path: "/healthz", public: true}, nil)
 	return err
 }
 

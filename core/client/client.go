@@ -36,7 +36,7 @@ var ErrUnreachable = errors.New("the server cannot be reached")
 // Client calls a POP server. It is safe for concurrent use.
 type Client struct {
 	base      string
-	token     string
+	tokens    *tokens // nil without authentication
 	userAgent string
 	http      *http.Client
 
@@ -50,6 +50,7 @@ type Client struct {
 // Options are the optional parts of a [Client].
 type Options struct {
 	Token      string       // sent as a bearer token
+	Tokens     TokenSource  // in place of Token, for tokens that end
 	HTTPClient *http.Client // default one with connections kept for many concurrent calls
 	UserAgent  string       // default "pop-go-client"
 }
@@ -63,10 +64,16 @@ func New(baseURL string, o Options) (*Client, error) {
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("server address %q is not of the form http://host:port", baseURL)
 	}
-	if strings.ContainsFunc(o.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return nil, errors.New("the token holds a blank, a line break or a character outside of ASCII, as no token does")
+	if err := checkToken(o.Token); err != nil {
+		return nil, err
 	}
-	c := &Client{base: strings.TrimRight(u.String(), "/"), token: o.Token, userAgent: o.UserAgent, http: o.HTTPClient}
+	c := &Client{base: strings.TrimRight(u.String(), "/"), userAgent: o.UserAgent, http: o.HTTPClient}
+	switch {
+	case o.Tokens != nil:
+		c.tokens = &tokens{source: o.Tokens}
+	case o.Token != "":
+		c.tokens = &tokens{source: func(context.Context) (Token, error) { return Token{Value: o.Token}, nil }}
+	}
 	if c.userAgent == "" {
 		c.userAgent = "pop-go-client"
 	}
@@ -96,6 +103,7 @@ type call struct {
 	header http.Header
 	body   any  // sent as JSON unless nil
 	safe   bool // may be repeated though an earlier attempt may have had its effect
+	public bool // needs no authentication, and gets none
 }
 
 // do sends a call, decodes the answer into out unless it is nil, and returns the answer's status and headers.
@@ -149,8 +157,29 @@ func (c *Client) once(ctx context.Context, r call, body []byte, out any) (int, h
 	return resp.StatusCode, resp.Header, nil
 }
 
-// send sends a call and returns the answer with its body open.
+// send sends a call and returns the answer with its body open. If the server refuses the token and there is another, it tries once
+// more with that: a call that was refused has done nothing.
 func (c *Client) send(ctx context.Context, r call, body []byte) (*http.Response, error) {
+	if c.tokens == nil || r.public {
+		return c.sendWith(ctx, r, body, "")
+	}
+	token, err := c.tokens.get(ctx, "")
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", r.method, r.path, err)
+	}
+	resp, err := c.sendWith(ctx, r, body, token)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	another, err := c.tokens.get(ctx, token)
+	if err != nil || another == token {
+		return resp, nil //nolint:nilerr // the refusal says more than that there is no other token
+	}
+	_ = resp.Body.Close()
+	return c.sendWith(ctx, r, body, another)
+}
+
+func (c *Client) sendWith(ctx context.Context, r call, body []byte, token string) (*http.Response, error) {
 	target := c.base + r.path
 	if len(r.query) > 0 {
 		target += "?" + r.query.Encode()
@@ -167,8 +196,8 @@ func (c *Client) send(ctx context.Context, r call, body []byte) (*http.Response,
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	req.Header.Set("User-Agent", c.userAgent)
 	resp, err := c.http.Do(req)

@@ -362,7 +362,7 @@ func TestHealthNamesTheIssuerAndWhatHelps(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		spoil func(*testIssuer, *Config)
-		want   string
+		want  string
 	}{
 		"an authority of its own": {func(_ *testIssuer, cfg *Config) { cfg.Issuers[0].CAFile = "" }, "caFile"},
 		"away":                    {func(iss *testIssuer, _ *Config) { iss.server.Close() }, "network"},

@@ -48,26 +48,31 @@ func TestRules(t *testing.T) {
 		},
 		"a path through what is no object": {
 			rules(Rule{Match: []Match{{Claim{"realm_access", "roles"}, []string{"pop"}}}, Global: true, Roles: read}),
-			`{"realm_access": ["roles", "pop"]}`, driver.Principal{},
+			`{"realm_access": ["roles", "pop"]}`,
+			driver.Principal{},
 		},
 		"customers from a claim come beside those of the rule": {
 			rules(Rule{Customers: []string{"Shared"}, CustomersFrom: &From{Claim: Claim{"c"}}, Roles: read}),
-			`{"c": ["B", "a", "b"]}`, driver.Principal{Customers: []string{"a", "b", "shared"}, Roles: read},
+			`{"c": ["B", "a", "b"]}`,
+			driver.Principal{Customers: []string{"a", "b", "shared"}, Roles: read},
 		},
 		"a rule whose customers are not there does not apply": {
 			rules(Rule{Customers: []string{"shared"}, CustomersFrom: &From{Claim: Claim{"c"}, Prefix: "pop-"}, Roles: read}),
-			`{"c": ["a", "pop-", ""]}`, driver.Principal{},
+			`{"c": ["a", "pop-", ""]}`,
+			driver.Principal{},
 		},
 		"a text with several customers": {
 			rules(Rule{CustomersFrom: &From{Claim: Claim{"c"}, Split: ",", Prefix: "x-"}, Roles: read}),
-			`{"c": " x-a, x-b,,y-c"}`, driver.Principal{Customers: []string{"a", "b"}, Roles: read},
+			`{"c": " x-a, x-b,,y-c"}`,
+			driver.Principal{Customers: []string{"a", "b"}, Roles: read},
 		},
 		"without a split a text is one customer": {
 			rules(Rule{CustomersFrom: &From{Claim: Claim{"c"}}, Roles: read}), `{"c": "a,b"}`, driver.Principal{Customers: []string{"a,b"}, Roles: read},
 		},
 		"words that are no roles are passed over": {
 			rules(Rule{Match: match("g", "a"), Global: true, RolesFrom: &From{Claim: Claim{"scope"}, Split: " "}}),
-			`{"g": "a", "scope": "openid root pull read pull"}`, driver.Principal{Global: true, Roles: []driver.Role{driver.RolePull, driver.RoleRead}},
+			`{"g": "a", "scope": "openid root pull read pull"}`,
+			driver.Principal{Global: true, Roles: []driver.Role{driver.RolePull, driver.RoleRead}},
 		},
 		"a rule whose roles are not there does not apply": {
 			rules(Rule{Match: match("g", "a"), Global: true, RolesFrom: &From{Claim: Claim{"scope"}, Split: " "}}), `{"g": "a", "scope": "openid"}`, driver.Principal{},
