@@ -37,7 +37,7 @@ const defaultServer = "http://127.0.0.1:8080"
 type app struct {
 	Process
 	server  string
-	token   string
+	auth    credentials
 	format  output.Format
 	running bool // the command line was understood
 }
@@ -77,13 +77,16 @@ those types with "pop apply", and submit an agenda of them.`,
 			if err := a.readEnv(cmd.Flags()); err != nil {
 				return err
 			}
+			if err := a.auth.check(); err != nil {
+				return err
+			}
 			a.running = true
 			return nil
 		},
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.server, "server", defaultServer, "address of the server")
-	flags.StringVar(&a.token, "token", "", "token to authenticate with")
+	a.auth.addFlags(flags)
 	fromEnv(flags)
 	flags.VarP(&a.format, "output", "o", "form of the output")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(output.Formats(), cobra.ShellCompDirectiveNoFileComp)) // the flag exists
@@ -151,7 +154,7 @@ func (a *app) exit(cmd *cobra.Command, err error) int {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		a.note("pop: no server at %s; start one with `pop dev`, or name another with --server", a.server)
 	case errors.As(err, &refused):
-		a.note("pop: %s", refusal(refused))
+		a.note("pop: %s", a.refusal(refused))
 	case errors.As(err, &broken) && broken.Message != "":
 		a.note("pop: %s", output.Clean(broken.Message))
 	default:
@@ -161,11 +164,11 @@ func (a *app) exit(cmd *cobra.Command, err error) int {
 }
 
 // refusal is an error of the server as people want to read it: with a line for each issue.
-func refusal(e *model.Error) string {
+func (a *app) refusal(e *model.Error) string {
 	var b strings.Builder
 	b.WriteString(output.Clean(e.Detail))
 	if e.Kind == model.Unauthenticated {
-		b.WriteString(" (give a token with --token or POP_TOKEN)")
+		b.WriteString(" (" + a.auth.remedy() + ")")
 	}
 	for _, issue := range e.Issues {
 		b.WriteString("\n  ")

@@ -9,7 +9,7 @@ import (
 
 // client returns a client of the server that the flags name.
 func (a *app) client() (*client.Client, error) {
-	c, err := client.New(a.server, client.Options{Token: a.token, UserAgent: "pop/" + a.Version})
+	c, err := client.New(a.server, client.Options{Token: a.auth.token, Tokens: a.auth.source(), UserAgent: "pop/" + a.Version})
 	if err != nil {
 		return nil, usageError{err}
 	}

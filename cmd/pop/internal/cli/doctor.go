@@ -31,7 +31,7 @@ The exit status is 1 if something fails; warnings do not count.`,
 				}
 			}
 			findings, err := doctor.Examine(cmd.Context(), doctor.Options{
-				Server: a.server, Token: a.token, Data: data, Handlers: handlers, Version: a.Version, Now: time.Now,
+				Server: a.server, Token: a.auth.token, Tokens: a.auth.source(), Data: data, Handlers: handlers, Version: a.Version, Now: time.Now,
 			})
 			if err != nil {
 				return usageError{err}

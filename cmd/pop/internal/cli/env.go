@@ -22,9 +22,10 @@ func fromEnv(flags *pflag.FlagSet) {
 // readEnv sets the flags that were not given on the command line.
 func (a *app) readEnv(flags *pflag.FlagSet) error {
 	var errs []error
+	authGiven := credentialsGiven(flags)
 	flags.VisitAll(func(f *pflag.Flag) {
 		names := f.Annotations[envAnnotation]
-		if len(names) == 0 || f.Changed {
+		if len(names) == 0 || f.Changed || authGiven && isCredential(f) {
 			return
 		}
 		if value := a.Getenv(names[0]); value != "" {

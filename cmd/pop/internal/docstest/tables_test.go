@@ -116,7 +116,7 @@ func TestEveryFlagIsDescribed(t *testing.T) {
 		table, _, _ = strings.Cut(table, "\n\n")
 		_, help := try(t, []string{command, "--help"})
 		for _, m := range flagName.FindAllStringSubmatch(help, -1) {
-			common := slices.Contains([]string{"--help", "--server", "--token", "--output"}, m[1])
+			common := slices.Contains([]string{"--help", "--server", "--token", "--token-file", "--token-command", "--output"}, m[1])
 			if !found || !common && !strings.Contains(table, "| `"+m[1]+"` |") {
 				t.Errorf("%s of pop %s is not described", m[1], command)
 			}

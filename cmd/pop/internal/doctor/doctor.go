@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/pop-platform/pop/core/client"
 )
 
 // Level says how bad a finding is.
@@ -28,9 +30,10 @@ type Finding struct {
 type Options struct {
 	Server   string // address
 	Token    string
-	Data     string // folder; empty to leave it out
-	Handlers string // file; empty to leave it out
-	Version  string // of this program
+	Tokens   client.TokenSource // in place of Token
+	Data     string             // folder; empty to leave it out
+	Handlers string             // file; empty to leave it out
+	Version  string             // of this program
 	Now      func() time.Time
 }
 

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pop-platform/pop/cmd/pop/internal/credential"
 	"github.com/pop-platform/pop/core/client"
 	"github.com/pop-platform/pop/core/model"
 )
@@ -37,7 +38,7 @@ type serverChecks struct {
 func newServerChecks(o Options, r *report) (*serverChecks, error) {
 	clock := &clockWatcher{next: http.DefaultTransport, now: o.Now}
 	c, err := client.New(o.Server, client.Options{
-		Token: o.Token, UserAgent: "pop/" + o.Version, HTTPClient: &http.Client{Transport: clock, Timeout: callTimeout},
+		Token: o.Token, Tokens: o.Tokens, UserAgent: "pop/" + o.Version, HTTPClient: &http.Client{Transport: clock, Timeout: callTimeout},
 	})
 	return &serverChecks{Options: o, report: r, client: c, clock: clock, taken: map[string][]string{}}, err
 }
@@ -96,6 +97,15 @@ func (s *serverChecks) checkClock() {
 }
 
 func (s *serverChecks) authenticated(ctx context.Context) bool {
+	if s.Tokens != nil {
+		token, err := s.Tokens(ctx)
+		if err != nil {
+			s.fail("token", "run the program of --token-command, or look at the file of --token-file, by itself", "%v", err)
+			return false
+		}
+		s.Token = token.Value
+	}
+	signed := s.checkToken()
 	_, err := s.client.Insights.List(ctx, client.Filter{}, client.Page{Limit: 1})
 	switch kind := model.KindOf(err); {
 	case err == nil && s.Token == "":
@@ -103,15 +113,36 @@ func (s *serverChecks) authenticated(ctx context.Context) bool {
 	case err == nil:
 		s.ok("authentication", "the token is accepted")
 	case kind == model.Unauthenticated && s.Token == "":
-		s.fail("authentication", "give a token with --token or POP_TOKEN", "the server asks for a token")
+		s.fail("authentication", "give a token with --token or POP_TOKEN, --token-file or --token-command", "the server asks for a token")
+	case kind == model.Unauthenticated && signed:
+		s.fail("authentication", "compare the token's issuer and audience, above, with those that the server's operator has configured", "%v", err)
 	case kind == model.Unauthenticated:
 		s.fail("authentication", "ask the server's operator for a valid token", "%v", err)
 	case kind == model.Forbidden:
-		s.warn("authentication", "use a token with the role read to see more here", "the token is accepted, but %v", err)
+		s.warn("authentication", "use a token with the role read to see more here; if it is of an issuer, a rule of the server's must apply to it",
+			"the token is accepted, but %v", err)
 	default:
-		s.fail("authentication", "look at the server's log", "%v", err)
+		s.fail("authentication", "look at the server's log, and whether the server reaches the issuer of the token", "%v", err)
 	}
 	return err == nil
+}
+
+// checkToken looks at what a signed token says of itself, and reports whether it is one.
+func (s *serverChecks) checkToken() bool {
+	claims, signed := credential.Read(s.Token)
+	if !signed {
+		return false
+	}
+	about := fmt.Sprintf("issuer %s, audience %s, subject %s", claims.Issuer, claims.Audience, claims.Subject)
+	switch end := credential.Expiry(s.Token); {
+	case end.IsZero():
+		s.warn("token", "take tokens that end: this one is good for whoever finds it", "%s; it does not say when it ends", about)
+	case s.Now().After(end):
+		s.fail("token", "fetch a new one, such as by --token-command; if it is new, set the clock of this machine", "%s; it ended at %s", about, end.UTC().Format(time.RFC3339))
+	default:
+		s.ok("token", "%s; it ends in %s", about, end.Sub(s.Now()).Round(time.Second))
+	}
+	return true
 }
 
 // checkInsights looks for insights that nobody pulls. The server does not know pullers, but where one is at work agendas do not
