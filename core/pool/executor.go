@@ -136,7 +136,7 @@ func (x *execution) operation(i int) result {
 	}
 
 	r := x.run
-	task := &Task{Lease: r.Lease, Agenda: &r.Agenda, Operation: r.Agenda.Operations[i]}
+	task := &Task{Lease: r.Lease, Agenda: &r.Agenda, Operation: r.Agenda.Operations[i], InsightID: r.Progress.AgendaInsight.InsightID}
 	if last := r.operations[i].OperationProgress; last.AttemptCount > 0 {
 		task.LastProgress = &last
 	}

@@ -32,10 +32,20 @@ type Task struct {
 	Agenda    *model.Agenda   // for reading only
 	Operation model.Operation // with the references in its payload resolved
 	Attempt   int             // 1 for the first
+	InsightID string          // that the agenda was scheduled on
 	// LastProgress is what the attempt before reported last; nil for the first attempt.
 	LastProgress *model.OperationProgress
 	// OnProgress is what Report calls, if it is not nil.
 	OnProgress func(Progress)
+	// OnOutput is what Print calls, if it is not nil.
+	OnOutput func([]byte)
+}
+
+// Print hands on what the operation printed, whole lines or parts of long ones, without secrets. It returns at once.
+func (t *Task) Print(text []byte) {
+	if t.OnOutput != nil {
+		t.OnOutput(text)
+	}
 }
 
 // Report tells how far the operation has come. It returns at once and may be called at any rate: the latest wins.

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -30,6 +33,7 @@ type Task struct {
 	payload      []byte
 	last         lastProgress
 	progressFile string
+	secretsDir   string
 }
 
 type lastProgress struct {
@@ -44,6 +48,18 @@ func (t *Task) Decode(v any) error {
 		return Permanent(fmt.Errorf("payload: %w", err))
 	}
 	return nil
+}
+
+// Secret returns a secret that the handler's registry entry names, without the line break at its end.
+func (t *Task) Secret(name string) (string, error) {
+	if t.secretsDir == "" || name != filepath.Base(name) {
+		return "", Permanent(fmt.Errorf("the registry entry of this handler names no secret %q", name))
+	}
+	value, err := os.ReadFile(filepath.Join(t.secretsDir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", Permanent(fmt.Errorf("the registry entry of this handler names no secret %q", name))
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(string(value), "\n"), "\r"), err
 }
 
 // Progress reports how far the operation has come.
@@ -139,6 +155,7 @@ func load(getenv func(string) string) (*Task, error) {
 		IdempotencyKey: getenv("POP_IDEMPOTENCY_KEY"),
 		WorkDir:        getenv("POP_WORK_DIR"),
 		progressFile:   getenv("POP_PROGRESS_FILE"),
+		secretsDir:     getenv("POP_SECRETS_DIR"),
 	}
 	if t.progressFile == "" {
 		return nil, errors.New("not started as a handler: POP_PROGRESS_FILE is not set")

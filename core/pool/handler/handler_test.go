@@ -72,7 +72,7 @@ func TestRunGivesTheTaskAndWritesResultAndProgress(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, *task, cmp.FilterPath(func(p cmp.Path) bool {
 			name := p.Last().String()
-			return name == ".payload" || name == ".last" || name == ".progressFile"
+			return name == ".payload" || name == ".last" || name == ".progressFile" || name == ".secretsDir"
 		}, cmp.Ignore())); diff != "" {
 			t.Errorf("task (-want +got):\n%s", diff)
 		}
@@ -124,5 +124,24 @@ func TestRunSaysSoWhenItIsNotStartedAsAHandler(t *testing.T) {
 	code, stderr := perform1(t, nil, func(context.Context, *Task) (any, error) { t.Error("called"); return nil, nil })
 	if code != 1 || !strings.Contains(stderr, "not started as a handler") {
 		t.Errorf("exit %d, stderr %q", code, stderr)
+	}
+}
+
+func TestASecretIsReadByItsName(t *testing.T) {
+	t.Parallel()
+	env := contract(t, `{}`, "")
+	env["POP_SECRETS_DIR"] = t.TempDir()
+	if err := os.WriteFile(filepath.Join(env["POP_SECRETS_DIR"], "KEY"), []byte("value\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, stderr := perform1(t, env, func(_ context.Context, task *Task) (any, error) {
+		if got, err := task.Secret("KEY"); got != "value" || err != nil {
+			t.Errorf("Secret = %q, %v", got, err)
+		}
+		_, err := task.Secret("OTHER")
+		return nil, err
+	})
+	if code != ExitNonRetryable || !strings.Contains(stderr, `no secret "OTHER"`) {
+		t.Errorf("exit %d, stderr %q; want a permanent failure that names the secret", code, stderr)
 	}
 }

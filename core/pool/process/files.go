@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/pop-platform/pop/core/model"
 	"github.com/pop-platform/pop/core/pool"
@@ -23,7 +24,11 @@ import (
 const (
 	attemptPrefix = "attempt-"
 	lockFile      = ".lock"
+	guardianFile  = ".guardian"
 )
+
+// guardianWait is how long an earlier executor's guardian may take to kill its handlers. It takes milliseconds.
+const guardianWait = 30 * time.Second
 
 // claimRoot makes the root folder this process's alone and removes the folders of attempts that were killed.
 func claimRoot(root string) (*os.File, error) {
@@ -34,12 +39,16 @@ func claimRoot(root string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := flock(lock); err != nil {
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			err = fmt.Errorf("%s is in use by another process", root)
 		}
 		return nil, errors.Join(err, lock.Close())
 	}
+	if err := awaitGuardian(root); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	killMarked(attemptFiles{filepath.Join(root, attemptPrefix)}.variable()) // its guardian was killed, too
 	left, err := filepath.Glob(filepath.Join(root, attemptPrefix+"*"))
 	for _, dir := range left {
 		err = errors.Join(err, os.RemoveAll(dir))
@@ -48,6 +57,38 @@ func claimRoot(root string) (*os.File, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return lock, nil
+}
+
+func flock(file *os.File) error {
+	return syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+}
+
+// lockGuardian returns the file that a guardian holds locked for as long as there may be processes of its handlers.
+func lockGuardian(root string) (*os.File, error) {
+	file, err := os.OpenFile(filepath.Join(root, guardianFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(file); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// awaitGuardian waits until the guardian of an earlier executor has killed its handlers, lest one of them runs beside its successor.
+func awaitGuardian(root string) error {
+	for deadline := time.Now().Add(guardianWait); ; <-time.After(5 * time.Millisecond) {
+		file, err := lockGuardian(root)
+		if err == nil {
+			return file.Close()
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("handlers of an earlier executor on %s are still being killed after %s", root, guardianWait)
+		}
+	}
 }
 
 // attemptFiles are the files of the handler contract. They are hidden, so as not to be in the way of a handler that uses
@@ -60,8 +101,16 @@ func (f attemptFiles) lastProgressFile() string { return f.dir + "/.pop-last-pro
 func (f attemptFiles) resultFile() string       { return f.dir + "/.pop-result.json" }
 func (f attemptFiles) progressFile() string     { return f.dir + "/.pop-progress.jsonl" }
 
-func (f attemptFiles) write(task *pool.Task) error {
+func (f attemptFiles) secretsDir() string { return f.dir + "/.pop-secrets" }
+
+// variable is how a handler is told its folder, and how a process is known to belong to it.
+func (f attemptFiles) variable() string { return "POP_WORK_DIR=" + f.dir }
+
+func (f attemptFiles) write(task *pool.Task, secrets []secret) error {
 	if err := os.Mkdir(f.dir, 0o700); err != nil {
+		return err
+	}
+	if err := f.writeSecrets(secrets); err != nil {
 		return err
 	}
 	payload := []byte(task.Operation.Payload)
@@ -91,6 +140,22 @@ func (f attemptFiles) write(task *pool.Task) error {
 	return os.WriteFile(f.lastProgressFile(), last, 0o600)
 }
 
+// writeSecrets writes each secret to a file of its own. Unlike variables, files are not handed on to every program that a handler starts.
+func (f attemptFiles) writeSecrets(secrets []secret) error {
+	if len(secrets) == 0 {
+		return nil
+	}
+	if err := os.Mkdir(f.secretsDir(), 0o700); err != nil {
+		return err
+	}
+	for _, s := range secrets {
+		if err := os.WriteFile(filepath.Join(f.secretsDir(), s.name), s.value, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // result reads the result file.
 func (f attemptFiles) result(limit int64) (json.RawMessage, error) {
 	file, err := openRegular(f.resultFile())
@@ -106,7 +171,7 @@ func (f attemptFiles) result(limit int64) (json.RawMessage, error) {
 		return nil, fmt.Errorf("left a result that cannot be read: %w", err)
 	}
 	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("wrote a result of more than %d bytes", limit)
+		return nil, fmt.Errorf("wrote a result of more than %d bytes; put what is large where the next operation finds it, and its address into the result", limit)
 	}
 	data = bytes.TrimSpace(data)
 	if len(data) == 0 {
@@ -141,7 +206,7 @@ func openRegular(path string) (*os.File, error) {
 
 // environment returns all variables that a handler gets.
 func environment(h registry.Handler, task *pool.Task, files attemptFiles) []string {
-	env := make([]string, 0, 13+len(h.PassEnv)+len(h.Env))
+	env := make([]string, 0, 17+len(h.PassEnv)+len(h.Env))
 	for _, name := range append([]string{"PATH"}, h.PassEnv...) {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
@@ -155,7 +220,7 @@ func environment(h registry.Handler, task *pool.Task, files attemptFiles) []stri
 		"POP_PARAMS_FILE="+files.paramsFile(),
 		"POP_RESULT_FILE="+files.resultFile(),
 		"POP_PROGRESS_FILE="+files.progressFile(),
-		"POP_WORK_DIR="+files.dir,
+		files.variable(),
 		"POP_AGENDA_ID="+task.AgendaID,
 		"POP_OPERATION="+task.Operation.Name,
 		"POP_CUSTOMER_ID="+task.Agenda.CustomerID,
@@ -163,6 +228,14 @@ func environment(h registry.Handler, task *pool.Task, files attemptFiles) []stri
 		"POP_ATTEMPT="+strconv.Itoa(task.Attempt),
 		"POP_IDEMPOTENCY_KEY="+task.IdempotencyKey(),
 	)
+	for name, value := range map[string]string{"POP_INSIGHT_ID": task.InsightID, "POP_LINK_ID": task.Agenda.LinkID, "POP_CID": task.Agenda.CID} {
+		if value != "" {
+			env = append(env, name+"="+value)
+		}
+	}
+	if len(h.Secrets) > 0 {
+		env = append(env, "POP_SECRETS_DIR="+files.secretsDir())
+	}
 	if task.LastProgress != nil {
 		env = append(env, "POP_LAST_PROGRESS_FILE="+files.lastProgressFile())
 	}

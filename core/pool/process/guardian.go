@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
+
+	"github.com/pop-platform/pop/core/pool/registry"
 )
 
 // guardian is a shell in a session of its own that knows which process groups run. When the executor goes away, by whatever
-// means, it kills those that are left.
+// means, it kills those that are left, and what has left its group but not its environment.
 //
 // Each handler is started by a shell that tells the guardian of its group and then becomes the handler. So there is no moment
 // at which a handler runs and the guardian does not know: it is told before, and its pipe doesn't end while somebody who is
@@ -34,20 +37,32 @@ while read -r op group; do
   esac
 done
 for g in $live; do kill -s KILL -- "-$g" 2>/dev/null; done
+[ -r /proc/self/environ ] || exit 0
+while found=$(grep -lsF -e "$1" /proc/[0-9]*/environ); [ "$found" ]; do
+  for f in $found; do pid=${f#/proc/}; kill -s KILL "${pid%/environ}" 2>/dev/null; done
+done
 exit 0`
 
 	// handlerScript leads a process group, so that its id is the group's.
-	handlerScript = `echo "+ $$" >&3; exec 3>&-; exec "$@"`
+	handlerScript = `echo "+ $$" >&3; exec 3>&-; `
+	becomeHandler = `exec "$@"`
 )
 
-func startGuardian() (*guardian, error) {
+func startGuardian(root string) (*guardian, error) {
+	lock, err := lockGuardian(root)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = lock.Close() }() // the shell has its own copy
 	read, write, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command("/bin/sh", "-c", guardianScript) //nolint:noctx // outlives every context on purpose
+	marker := attemptFiles{filepath.Join(root, attemptPrefix)}.variable()
+	cmd := exec.Command("/bin/sh", "-c", guardianScript, "sh", marker) //nolint:noctx // outlives every context on purpose
 	cmd.Stdin = read
-	cmd.Env = []string{}
+	cmd.ExtraFiles = []*os.File{lock}
+	cmd.Env = []string{"PATH=/usr/bin:/bin"}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = cmd.Start()
@@ -63,9 +78,9 @@ func startGuardian() (*guardian, error) {
 	return g, nil
 }
 
-// guard makes a command that has not been started lead a group that the guardian watches.
-func (g *guardian) guard(cmd *exec.Cmd) {
-	cmd.Args = append([]string{"sh", "-c", handlerScript, cmd.Path, cmd.Path}, cmd.Args[1:]...)
+// guard makes a command that has not been started lead a group that the guardian watches, within limits.
+func (g *guardian) guard(cmd *exec.Cmd, limits registry.Limits) {
+	cmd.Args = append([]string{"sh", "-c", handlerScript + ulimits(limits) + becomeHandler, cmd.Path, cmd.Path}, cmd.Args[1:]...)
 	cmd.Path = "/bin/sh"
 	cmd.ExtraFiles = []*os.File{g.pipe} // number 3
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

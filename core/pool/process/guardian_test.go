@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pop-platform/pop/core/pool/registry"
 )
 
 // executorEnv makes the test binary an executor that runs one handler in the folder that it names.
@@ -25,11 +27,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// runExecutor runs a handler that writes its process id and that of its child to a file, and never ends.
+// runExecutor runs a handler that writes its process id and that of its child to a file, and never ends. Its child has a child, and
+// another one that has left the group and has a child of its own.
 func runExecutor(dir string) {
 	l, err := New(Config{
 		Root: filepath.Join(dir, "work"), Log: slog.New(slog.DiscardHandler),
-		Handlers: script(fmt.Sprintf(`trap '' TERM HUP; sleep 1000 & echo $$ $! > %[1]s/new; mv %[1]s/new %[1]s/pids; wait`, dir)),
+		Handlers: script(fmt.Sprintf(`trap '' TERM HUP; sh -c 'sleep 1000; :' & setsid sh -c 'sleep 1000; :' & echo $$ $! > %[1]s/new; mv %[1]s/new %[1]s/pids; wait`, dir)),
 	})
 	if err == nil {
 		_, err = l.Launch(context.Background(), task())
@@ -38,7 +41,7 @@ func runExecutor(dir string) {
 	os.Exit(1)
 }
 
-func TestNoProcessOutlivesAnExecutorThatIsKilled(t *testing.T) {
+func TestG08_NoProcessOutlivesAnExecutorThatIsKilled(t *testing.T) {
 	t.Parallel()
 	for name, kill := range map[string]func(pid int) error{
 		"it alone":      func(pid int) error { return syscall.Kill(pid, syscall.SIGKILL) },
@@ -66,26 +69,28 @@ func TestNoProcessOutlivesAnExecutorThatIsKilled(t *testing.T) {
 			if !alive(leader) || !alive(child) {
 				t.Fatal("the handler does not run")
 			}
+			await(t, "five processes", func() bool { return len(marked("POP_WORK_DIR="+dir)) == 5 })
 			if err := kill(executor.Process.Pid); err != nil {
 				t.Fatal(err)
 			}
 			_ = executor.Wait() // it was killed
 			await(t, "the handler to be killed", func() bool { return !alive(leader) })
 			await(t, "the handler's child to be killed", func() bool { return !alive(child) })
+			await(t, "all others to be killed", func() bool { return len(marked("POP_WORK_DIR="+dir)) == 0 })
 		})
 	}
 }
 
 func TestCloseKillsWhatIsLeft(t *testing.T) {
 	t.Parallel()
-	g, err := startGuardian()
+	g, err := startGuardian(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	start := func() *exec.Cmd {
 		up := filepath.Join(t.TempDir(), "up")
 		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", ": > "+up+"; exec sleep 1000")
-		g.guard(cmd)
+		g.guard(cmd, registry.Limits{})
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}

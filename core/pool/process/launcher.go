@@ -73,7 +73,7 @@ func New(cfg Config) (*Launcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("process launcher: %w", err)
 	}
-	guardian, err := startGuardian()
+	guardian, err := startGuardian(root)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("process launcher: start guardian: %w", err), lock.Close())
 	}
@@ -91,7 +91,7 @@ func (l *Launcher) guard() (*guardian, error) {
 	defer l.mu.Unlock()
 	if !l.guardian.alive() {
 		l.cfg.Log.Error("the guardian of the handlers has ended, another one is started", "error", l.guardian.err)
-		g, err := startGuardian()
+		g, err := startGuardian(l.cfg.Root)
 		if err != nil {
 			return nil, fmt.Errorf("start guardian: %w", err)
 		}
@@ -117,32 +117,41 @@ func (l *Launcher) Launch(ctx context.Context, task *pool.Task) (json.RawMessage
 			l.cfg.Log.Warn("folder of an attempt not removed", "folder", files.dir, "error", err)
 		}
 	}()
-	if err := files.write(task); err != nil {
+	secrets, err := readSecrets(h.Secrets)
+	if err != nil {
+		return nil, fmt.Errorf("prepare handler: %w", err)
+	}
+	if err := files.write(task, secrets); err != nil {
 		return nil, fmt.Errorf("prepare handler: %w", err)
 	}
 
-	end, err := l.run(ctx, h, task, files)
+	mask := newMask(secrets)
+	end, err := l.run(ctx, h, task, files, mask)
 	if err != nil {
 		return nil, fmt.Errorf("%s could not be started: %w", filepath.Base(h.Command[0]), err)
 	}
-	what := end.verdict(h.Timeout)
+	what := end.verdict(h)
 	if what == "" {
 		result, err := files.result(l.cfg.MaxResult)
-		if err == nil {
+		switch {
+		case err != nil:
+			what = mask.text(err.Error())
+		case mask.in(result):
+			what = "wrote a result that holds one of its secrets"
+		default:
 			return result, nil
 		}
-		what = err.Error()
 	}
-	return nil, end.failure(task, h, what)
+	return nil, end.failure(task, h, what, mask)
 }
 
 var errTimeout = errors.New("timed out")
 
 // run starts the handler and returns when no process of it is left.
-func (l *Launcher) run(ctx context.Context, h registry.Handler, task *pool.Task, files attemptFiles) (*ending, error) {
+func (l *Launcher) run(ctx context.Context, h registry.Handler, task *pool.Task, files attemptFiles, mask *mask) (*ending, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, h.Timeout, errTimeout)
 	defer cancel()
-	output, err := newOutput()
+	output, err := newOutput(mask, task.Print)
 	if err != nil {
 		return nil, err
 	}
@@ -181,13 +190,13 @@ func (l *Launcher) run(ctx context.Context, h registry.Handler, task *pool.Task,
 	if _, err := exec.LookPath(cmd.Path); err != nil {
 		return nil, err
 	}
-	guardian.guard(cmd)
+	guardian.guard(cmd, h.Limits)
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	pid := cmd.Process.Pid
 	output.collect()
-	stopProgress := followProgress(files.progressFile(), task, l.cfg.Log)
+	stopProgress := followProgress(files.progressFile(), task, mask, l.cfg.Log)
 
 	_ = cmd.Wait() // its error repeats what the state and the cause say
 	end.state = cmd.ProcessState
@@ -196,7 +205,12 @@ func (l *Launcher) run(ctx context.Context, h registry.Handler, task *pool.Task,
 	}
 	end.leftovers = !groupEnds(pid, killAt)
 	guardian.forget(pid)
-	end.escaped = !output.ends()
+	if end.cause != nil { // what has left the group is to be stopped as well
+		killMarked(files.variable() + "\x00")
+	}
+	if end.escaped = !output.ends(); end.escaped {
+		killMarked(files.variable() + "\x00")
+	}
 	stopProgress()
 	return end, nil
 }
@@ -238,13 +252,15 @@ type ending struct {
 }
 
 // verdict returns what is wrong with the ending, or nothing.
-func (e *ending) verdict(timeout time.Duration) string {
+func (e *ending) verdict(h registry.Handler) string {
 	status, _ := e.state.Sys().(syscall.WaitStatus)
 	switch {
 	case errors.Is(e.cause, errTimeout):
-		return fmt.Sprintf("was stopped because it had not ended after %s", timeout)
+		return fmt.Sprintf("was stopped because it had not ended after %s", h.Timeout)
 	case e.cause != nil:
 		return fmt.Sprintf("was stopped: %v", e.cause)
+	case status.Signaled() && exceeded(status.Signal(), h.Limits) != "":
+		return exceeded(status.Signal(), h.Limits)
 	case status.Signaled():
 		return fmt.Sprintf("was killed by signal %d (%s)", status.Signal(), status.Signal())
 	case !e.state.Success():
@@ -252,7 +268,7 @@ func (e *ending) verdict(timeout time.Duration) string {
 	case e.leftovers:
 		return "ended before processes that it had started; they were killed"
 	case e.escaped:
-		return "ended, but a process that it had started and that left its process group still holds its output"
+		return "ended, but a process that it had started and that left its process group still held its output; it was killed"
 	}
 	return ""
 }
@@ -272,8 +288,11 @@ type diagnosis struct {
 	Output    string   `json:"output,omitempty"`
 }
 
-func (e *ending) failure(task *pool.Task, h registry.Handler, what string) *pool.OperationError {
-	d := diagnosis{Operation: task.Operation.Name, Handler: h.Command, Output: e.output.tail()}
+func (e *ending) failure(task *pool.Task, h registry.Handler, what string, mask *mask) *pool.OperationError {
+	d := diagnosis{Operation: task.Operation.Name, Output: e.output.tail()}
+	for _, arg := range h.Command {
+		d.Handler = append(d.Handler, mask.text(arg))
+	}
 	if status, _ := e.state.Sys().(syscall.WaitStatus); status.Signaled() {
 		d.Signal = status.Signal().String()
 	} else {

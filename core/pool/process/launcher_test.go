@@ -75,14 +75,15 @@ printf '{"payload": %s, "params": %s, "last": %s, "env": "%s", "cwd": "%s"}' \
 	tk := task()
 	tk.Operation.Params = model.Params{"k": json.RawMessage(`"v"`)}
 	tk.Attempt = 2
+	tk.InsightID, tk.Agenda.LinkID, tk.Agenda.CID = "media", "order 7", "c-1"
 	tk.LastProgress = &model.OperationProgress{Operation: "op 1", AttemptCount: 1, Params: model.Params{"job": json.RawMessage(`9`)}}
 	got, err := newLauncher(t, s).Launch(t.Context(), tk)
 	if err != nil {
 		t.Fatal(err)
 	}
 	env := []string{
-		"OWN=set", "PASSED=passed on", "PATH=" + os.Getenv("PATH"), "POP_AGENDA_ID=a1", "POP_ATTEMPT=2", "POP_CUSTOMER_ID=acme", "POP_FENCE=7",
-		"POP_IDEMPOTENCY_KEY=a1/op 1/7", "POP_LAST_PROGRESS_FILE=DIR/.pop-last-progress.json", "POP_OPERATION=op 1",
+		"OWN=set", "PASSED=passed on", "PATH=" + os.Getenv("PATH"), "POP_AGENDA_ID=a1", "POP_ATTEMPT=2", "POP_CID=c-1", "POP_CUSTOMER_ID=acme", "POP_FENCE=7",
+		"POP_IDEMPOTENCY_KEY=a1/op 1/7", "POP_INSIGHT_ID=media", "POP_LAST_PROGRESS_FILE=DIR/.pop-last-progress.json", "POP_LINK_ID=order 7", "POP_OPERATION=op 1",
 		"POP_PARAMS_FILE=DIR/.pop-params.json", "POP_PAYLOAD_FILE=DIR/.pop-payload.json", "POP_PROGRESS_FILE=DIR/.pop-progress.jsonl",
 		"POP_RESULT_FILE=DIR/.pop-result.json", "POP_WORK_DIR=DIR", "",
 	}
@@ -152,7 +153,7 @@ func TestAFailureNamesTheCauseFirstThenTheHandler(t *testing.T) {
 		"result a pipe":      {`mkfifo $POP_RESULT_FILE`, "sh left a result that cannot be read: .pop-result.json is not a regular file", false, ""},
 		"result a link":      {`ln -s /etc/passwd $POP_RESULT_FILE`, "sh left a result that cannot be read", false, ""},
 		"children left":      {`sleep 1000 & sleep 1000 > /dev/null 2>&1 &`, "sh ended before processes that it had started; they were killed", false, ""},
-		"child has left too": {`setsid sleep 3 &`, "sh ended, but a process that it had started and that left its process group still holds its output", false, ""},
+		"child has left too": {`setsid sleep 3 &`, "sh ended, but a process that it had started and that left its process group still held its output; it was killed", false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -343,7 +344,7 @@ func TestTheRootFolderBelongsToOneLauncherWhichTidiesIt(t *testing.T) {
 	}
 	defer func() { _ = l.Close() }()
 	left, err := filepath.Glob(filepath.Join(cfg.Root, "*"))
-	if diff := cmp.Diff([]string{filepath.Join(cfg.Root, lockFile), filepath.Join(cfg.Root, "other")}, left); diff != "" || err != nil {
+	if diff := cmp.Diff([]string{filepath.Join(cfg.Root, guardianFile), filepath.Join(cfg.Root, lockFile), filepath.Join(cfg.Root, "other")}, left); diff != "" || err != nil {
 		t.Errorf("left in the folder (-want +got):\n%s%v", diff, err)
 	}
 }

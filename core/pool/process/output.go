@@ -3,6 +3,7 @@
 package process
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -15,22 +16,28 @@ import (
 const (
 	tailBytes = 64 << 10
 	tailLines = 50
+	// longLine is when a line is handed on in parts.
+	longLine = 16 << 10
 )
 
-// output is the pipe that takes a handler's standard output and error, of which it keeps the end.
+// output is the pipe that takes a handler's standard output and error. It hands on whole lines and keeps the last of them, in both
+// cases without the secrets.
 type output struct {
 	read, write *os.File
-	done        chan struct{} // closed when there is no more to read; then data and ended may be used
-	data        []byte
-	ended       bool // rather than given up on
+	mask        *mask
+	emit        func([]byte)
+
+	done  chan struct{} // closed when there is no more to read; then what follows may be used
+	data  []byte
+	ended bool // rather than given up on
 }
 
-func newOutput() (*output, error) {
+func newOutput(m *mask, emit func([]byte)) (*output, error) {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	return &output{read: read, write: write, done: make(chan struct{})}, nil
+	return &output{read: read, write: write, mask: m, emit: emit, done: make(chan struct{})}, nil
 }
 
 // collect starts reading. It is called once the handler has its own copy of the writing end.
@@ -39,18 +46,38 @@ func (o *output) collect() {
 	go func() {
 		defer close(o.done)
 		buf := make([]byte, 8<<10)
+		var line []byte // what is not handed on yet
 		for {
 			n, err := o.read.Read(buf)
-			o.data = append(o.data, buf[:n]...)
-			if len(o.data) > 2*tailBytes {
-				o.data = append(o.data[:0], o.data[len(o.data)-tailBytes:]...)
+			line = append(line, buf[:n]...)
+			if whole := bytes.LastIndexByte(line, '\n') + 1; whole > 0 {
+				o.take(o.mask.bytes(line[:whole]))
+				line = append(line[:0], line[whole:]...)
+			}
+			if len(line) > longLine+o.mask.held() {
+				line = o.mask.bytes(line)
+				part := max(0, len(line)-o.mask.held())
+				o.take(line[:part])
+				line = append([]byte(nil), line[part:]...)
 			}
 			if err != nil {
+				o.take(o.mask.bytes(line))
 				o.ended = errors.Is(err, io.EOF)
 				return
 			}
 		}
 	}()
+}
+
+func (o *output) take(text []byte) {
+	if len(text) == 0 {
+		return
+	}
+	o.emit(text)
+	o.data = append(o.data, text...)
+	if len(o.data) > 2*tailBytes {
+		o.data = append(o.data[:0], o.data[len(o.data)-tailBytes:]...)
+	}
 }
 
 // ends waits for the end of the output and reports whether it came in time. It is called when the handler's group is gone.

@@ -20,8 +20,8 @@ const maxProgressChunk = 64 << 10
 
 // followProgress reports what a handler appends to its progress file, until the returned function is called. That one reads
 // the file a last time before it returns.
-func followProgress(path string, task *pool.Task, log *slog.Logger) (stop func()) {
-	r := &progressReader{path: path, task: task, log: log}
+func followProgress(path string, task *pool.Task, mask *mask, log *slog.Logger) (stop func()) {
+	r := &progressReader{path: path, task: task, mask: mask, log: log}
 	stopping, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -46,6 +46,7 @@ func followProgress(path string, task *pool.Task, log *slog.Logger) (stop func()
 type progressReader struct {
 	path   string
 	task   *pool.Task
+	mask   *mask
 	log    *slog.Logger
 	offset int64 // everything before it has been read
 	warned bool
@@ -59,7 +60,7 @@ func (r *progressReader) poll() {
 	}
 	var latest pool.Progress
 	found := false
-	for line := range bytes.Lines(chunk) {
+	for line := range bytes.Lines(r.mask.bytes(chunk)) {
 		var p pool.Progress
 		if json.Unmarshal(line, &p) != nil || model.CheckJSON(line, model.MaxResultDepth) != nil {
 			r.warn("line of a progress file is not a progress object", "line", string(line[:min(len(line), 100)]))

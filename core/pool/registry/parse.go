@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,6 +31,26 @@ type Handler struct {
 	Timeout time.Duration     // how long one attempt may take
 	Grace   time.Duration     // between SIGTERM and SIGKILL
 	WorkDir string            // folder to run in; empty for the attempt's own
+	Limits  Limits
+	Secrets map[string]Source // by the name that the handler knows them by
+}
+
+// Limits bound each process of a handler. What is zero is not bounded.
+type Limits struct {
+	Memory    int64 // of its data, in bytes
+	CPU       time.Duration
+	OpenFiles int64
+	FileSize  int64 // of any file that it writes, in bytes
+}
+
+// Source is where a secret is read from, for each attempt anew: either a file or a variable of the executor.
+type Source struct{ File, Env string }
+
+func (s Source) String() string {
+	if s.File != "" {
+		return "file " + s.File
+	}
+	return "variable " + s.Env
 }
 
 // Set is the content of a registry file. Its zero value has no handlers.
@@ -71,6 +92,7 @@ func Parse(dir string, data []byte) (*Set, error) {
 		h := defaults
 		h.Env = maps.Clone(h.Env)
 		h.PassEnv = slices.Clone(h.PassEnv)
+		h.Secrets = maps.Clone(h.Secrets)
 		var values map[string]json.RawMessage
 		if p.decode(path, entry, "an object", &values) {
 			p.entry(path, values, &h)
@@ -199,12 +221,83 @@ func (p *parser) entry(path string, values map[string]json.RawMessage, h *Handle
 		},
 		"timeout": duration(&h.Timeout),
 		"grace":   duration(&h.Grace),
+		"limits": func(path string, v json.RawMessage) {
+			p.fields(path, v, map[string]func(string, json.RawMessage){
+				"memory":   p.size(&h.Limits.Memory),
+				"cpu":      duration(&h.Limits.CPU),
+				"fileSize": p.size(&h.Limits.FileSize),
+				"openFiles": func(path string, v json.RawMessage) {
+					if p.decode(path, v, "a number", &h.Limits.OpenFiles) && h.Limits.OpenFiles < minOpenFiles {
+						p.issue(path, "must be at least %d: a shell that starts needs as many", minOpenFiles)
+					}
+				},
+			})
+		},
+		"secrets": func(path string, v json.RawMessage) {
+			var secrets map[string]json.RawMessage
+			if !p.decode(path, v, "an object of names, each with where to read the secret", &secrets) {
+				return
+			}
+			for _, name := range slices.Sorted(maps.Keys(secrets)) {
+				p.secret(path, name, secrets[name], h)
+			}
+		},
 		"workDir": func(path string, v json.RawMessage) {
 			if p.decode(path, v, "a folder", &h.WorkDir) && h.WorkDir != "" {
 				h.WorkDir = p.resolve(h.WorkDir)
 			}
 		},
 	})
+}
+
+const minOpenFiles = 16
+
+var sizeText = regexp.MustCompile(`^([1-9][0-9]{0,9}) ?([KMGT])iB$`)
+
+// size reads a size such as 512MiB.
+func (p *parser) size(into *int64) func(string, json.RawMessage) {
+	return func(path string, v json.RawMessage) {
+		var text string
+		if !p.decode(path, v, "a size such as 512MiB or 2GiB", &text) {
+			return
+		}
+		parts := sizeText.FindStringSubmatch(text)
+		if parts == nil {
+			p.issue(path, "must be a size such as 512MiB or 2GiB, not %q", text)
+			return
+		}
+		n, _ := strconv.ParseInt(parts[1], 10, 64) // ten digits
+		*into = n << (10 * (1 + strings.Index("KMGT", parts[2])))
+	}
+}
+
+func (p *parser) secret(path, name string, raw json.RawMessage, h *Handler) {
+	at := path + "." + name
+	if !variableName.MatchString(name) {
+		p.issue(path, "%q cannot name a secret; use letters, digits and underscores", name)
+		return
+	}
+	var s Source
+	before := len(p.issues)
+	p.fields(at, raw, map[string]func(string, json.RawMessage){
+		"file": func(path string, v json.RawMessage) {
+			if p.decode(path, v, "a file", &s.File) && s.File != "" {
+				s.File = p.resolve(s.File)
+			}
+		},
+		"env": func(path string, v json.RawMessage) {
+			if p.decode(path, v, "the name of a variable", &s.Env) && !variableName.MatchString(s.Env) {
+				p.issue(path, "%q is not the name of a variable", s.Env)
+			}
+		},
+	})
+	if len(p.issues) == before && (s.File == "") == (s.Env == "") {
+		p.issue(at, "must have either a file or an env")
+	}
+	if h.Secrets == nil {
+		h.Secrets = map[string]Source{}
+	}
+	h.Secrets[name] = s
 }
 
 // Shells drop variables with other names.

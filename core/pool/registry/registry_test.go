@@ -17,7 +17,12 @@ import (
 func TestParseFillsAnEntryFromTheDefaults(t *testing.T) {
 	t.Parallel()
 	set, err := Parse("/etc/pop", []byte(`
-defaults: {timeout: 5m, passEnv: [HOME], env: {A: default, B: default}}
+defaults:
+  timeout: 5m
+  passEnv: [HOME]
+  env: {A: default, B: default}
+  limits: {memory: 512MiB, openFiles: 64}
+  secrets: {KEY: {env: KEY}, COMMON: {file: /run/common}}
 handlers:
   bare: {command: [run]}
   full:
@@ -27,6 +32,8 @@ handlers:
     timeout: 90s
     grace: 1s
     workDir: data
+    limits: {memory: 2 GiB, cpu: 90s, fileSize: 1TiB}
+    secrets: {KEY: {file: keys/own}}
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -34,12 +41,15 @@ handlers:
 	want := map[string]Handler{
 		"bare": {
 			Command: []string{"run"}, Env: map[string]string{"A": "default", "B": "default"}, PassEnv: []string{"HOME"},
-			Timeout: 5 * time.Minute, Grace: DefaultGrace,
+			Timeout: 5 * time.Minute, Grace: DefaultGrace, Limits: Limits{Memory: 512 << 20, OpenFiles: 64},
+			Secrets: map[string]Source{"KEY": {Env: "KEY"}, "COMMON": {File: "/run/common"}},
 		},
 		"full": {
 			Command: []string{"/etc/pop/tools/run.sh", "--fast"},
 			Env:     map[string]string{"A": "default", "B": "own", "C": "own"}, PassEnv: []string{"HOME", "LANG"},
 			Timeout: 90 * time.Second, Grace: time.Second, WorkDir: "/etc/pop/data",
+			Limits:  Limits{Memory: 2 << 30, CPU: 90 * time.Second, OpenFiles: 64, FileSize: 1 << 40},
+			Secrets: map[string]Source{"KEY": {File: "/etc/pop/keys/own"}, "COMMON": {File: "/run/common"}},
 		},
 	}
 	for _, name := range set.Types() {
@@ -81,6 +91,8 @@ handlers:
   "null":
   "no": 3
   bool: {command: [x], env: {FAST: yes}}
+  limit: {command: [x], limits: {memory: 1000m, cpu: 0s, openFiles: 3, disk: 1GiB}}
+  secret: {command: [x], secrets: {A: {}, B: {file: x, env: VAR}, C: {env: "1"}, "../D": {env: D}, E: plain}}
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -96,13 +108,22 @@ handlers:
 		`handlers["env"].env POP_TOKEN: names that begin with POP_ are POP's own`,
 		`handlers["env"].passEnv[0] POP_HOME: names that begin with POP_ are POP's own`,
 		`handlers["env"].passEnv[1] "" is not the name of a variable`,
+		`handlers["limit"].limits.cpu must be a duration above zero such as 90s or 5m, not "0s"`,
+		`handlers["limit"].limits.disk is unknown; known are cpu, fileSize, memory, openFiles`,
+		`handlers["limit"].limits.memory must be a size such as 512MiB or 2GiB, not "1000m"`,
+		`handlers["limit"].limits.openFiles must be at least 16: a shell that starts needs as many`,
 		`handlers["no"] must be an object`,
 		`handlers["none"].command is required: the program and its arguments`,
 		`handlers["null"] must be an object`,
+		`handlers["secret"].secrets "../D" cannot name a secret; use letters, digits and underscores`,
+		`handlers["secret"].secrets.A must have either a file or an env`,
+		`handlers["secret"].secrets.B must have either a file or an env`,
+		`handlers["secret"].secrets.C.env "1" is not the name of a variable`,
+		`handlers["secret"].secrets.E must be an object`,
 		`handlers["text"].command must be a list: the program and its arguments`,
 		`handlers["time"].grace must be a duration above zero such as 90s or 5m, not "soon"`,
 		`handlers["time"].timeout must be a duration such as 90s or 5m`,
-		`handlers["typo"].comand is unknown; known are command, env, grace, passEnv, timeout, workDir`,
+		`handlers["typo"].comand is unknown; known are command, env, grace, limits, passEnv, secrets, timeout, workDir`,
 		`handlers["typo"].timeout must be a duration above zero such as 90s or 5m, not "0s"`,
 		`handlers["typo"].command is required: the program and its arguments`,
 	}
