@@ -12,7 +12,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"go.uber.org/goleak"
 
 	"github.com/pop-platform/pop/plugins/driver"
 )
@@ -44,25 +43,15 @@ func RunAuthorizer(t *testing.T, h AuthorizerHarness) {
 	if len(h.Known) == 0 || len(h.Refused) == 0 {
 		t.Fatal("the harness must have callers that are known and requests that are refused")
 	}
-	t.Run("authorizer", func(t *testing.T) {
-		for _, c := range authorizerClauses {
-			t.Run(c.name, func(t *testing.T) {
-				t.Parallel()
-				c.check(openAuthorizer(t, h))
-			})
-		}
+	authorizerSuite.run(t, func(t *testing.T) *authorizerTest {
+		return &authorizerTest{T: t, harness: h, authorizer: h.Open(t)}
 	})
-	t.Run("Close leaves no goroutine", func(t *testing.T) {
-		before := goleak.IgnoreCurrent()
-		t.Run("use", func(t *testing.T) {
-			a := openAuthorizer(t, h)
-			a.eachKnown(a.wantPrincipal)
-			if err := a.authorizer.Close(t.Context()); err != nil {
-				t.Error(err)
-			}
-		})
-		goleak.VerifyNone(t, before)
-	})
+}
+
+var authorizerSuite = suite[*authorizerTest]{
+	name:    "authorizer",
+	clauses: authorizerClauses,
+	use:     func(a *authorizerTest) { a.eachKnown(a.wantPrincipal) },
 }
 
 // authorizerTest is one test of an authorizer.
@@ -72,16 +61,9 @@ type authorizerTest struct {
 	authorizer driver.Authorizer
 }
 
-func openAuthorizer(t *testing.T, h AuthorizerHarness) *authorizerTest {
-	t.Helper()
-	a := &authorizerTest{T: t, harness: h, authorizer: h.Open(t)}
-	t.Cleanup(func() {
-		if err := a.authorizer.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	})
-	return a
-}
+func (t *authorizerTest) driver() closer { return t.authorizer }
+
+func (t *authorizerTest) prepare() {}
 
 func (t *authorizerTest) eachKnown(f func(name string, caller KnownCaller)) {
 	t.Helper()
@@ -133,10 +115,7 @@ func (t *authorizerTest) wantRefused(why string, req driver.AuthenticateRequest)
 	}
 }
 
-var authorizerClauses = []struct {
-	name  string
-	check func(*authorizerTest)
-}{
+var authorizerClauses = []clause[*authorizerTest]{
 	{"capabilities are the declared ones, with canonical headers", func(t *authorizerTest) {
 		got, err := t.authorizer.Capabilities(t.Context())
 		if err != nil {

@@ -30,11 +30,9 @@ func memStores(opts memdriver.StoreOptions, wrap func(driver.Store) driver.Store
 				clock = nil
 			}
 			s := memdriver.NewStore(opts)
-			return drivertest.StoreFixture{
-				Store:  wrap(s),
-				Reopen: func(*testing.T) driver.Store { return wrap(s.Open()) },
-				Clock:  clock,
-			}
+			fixture := memFixture(s, wrap)
+			fixture.Clock = clock
+			return fixture
 		},
 	}
 }
@@ -92,9 +90,12 @@ func bearer(token string) driver.AuthenticateRequest {
 	return driver.AuthenticateRequest{Header: map[string][]string{"Authorization": {"Bearer " + token}}}
 }
 
-func TestReferenceAuthorizer(t *testing.T) {
+func TestReferenceAuthorizer(t *testing.T) { drivertest.RunAuthorizer(t, memAuthorizers()) }
+
+// memAuthorizers returns a harness of reference authorizers.
+func memAuthorizers() drivertest.AuthorizerHarness {
 	everyone := driver.Principal{Subject: "ops", Roles: []driver.Role{driver.RoleOperate, driver.RoleRead}, Global: true}
-	drivertest.RunAuthorizer(t, drivertest.AuthorizerHarness{
+	return drivertest.AuthorizerHarness{
 		Capabilities: driver.AuthorizerCapabilities{Headers: []string{"Authorization"}, Challenge: "Bearer"},
 		Open: func(*testing.T) driver.Authorizer {
 			return memdriver.NewAuthorizer(map[string]driver.Principal{
@@ -114,5 +115,5 @@ func TestReferenceAuthorizer(t *testing.T) {
 			"other scheme":  {Header: map[string][]string{"Authorization": {"Basic token-of-ann"}}},
 			"two headers":   {Header: map[string][]string{"Authorization": {"Bearer token-of-ann", "Bearer token-of-ops"}}},
 		},
-	})
+	}
 }

@@ -17,7 +17,13 @@ import (
 // RunStoreModel makes random calls to a store and to the reference driver and compares what they answer. A failure is
 // shrunk to the fewest calls that show it.
 func RunStoreModel(t *testing.T, h StoreHarness) {
-	s := openStore(t, h)
+	t.Run(storeSuite.name, func(t *testing.T) {
+		t.Run("random calls are answered as the reference driver answers them", func(t *testing.T) { checkStoreModel(t, h) })
+	})
+}
+
+func checkStoreModel(t *testing.T, h StoreHarness) {
+	s := begin(t, newStoreTest(t, h))
 	run := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		run++

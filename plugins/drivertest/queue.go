@@ -1,7 +1,6 @@
 package drivertest
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -9,7 +8,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"go.uber.org/goleak"
 
 	"github.com/pop-platform/pop/plugins/driver"
 )
@@ -31,39 +29,27 @@ type QueueFixture struct {
 	// Reopen returns a queue on the same data, as after a restart. The queue before it is closed. It is there if the queue
 	// is Durable.
 	Reopen func(t *testing.T) driver.Queue
+
+	// Kill ends the process of the queue with no warning, as kill -9 does. It is nil if the queue runs in this process.
+	// After it comes Close, whose error counts for nothing, and Reopen.
+	Kill func(t *testing.T)
 }
 
 // RunQueue tests a queue against every clause of the contract.
 func RunQueue(t *testing.T, h QueueHarness) {
-	t.Run("queue", func(t *testing.T) {
-		for _, clauses := range [][]queueClause{sendClauses, leaseClauses, depthClauses, queueLifeClauses} {
-			for _, c := range clauses {
-				t.Run(c.name, func(t *testing.T) {
-					t.Parallel()
-					c.check(openQueue(t, h))
-				})
-			}
-		}
-	})
-	t.Run("Close leaves no goroutine", func(t *testing.T) {
-		before := goleak.IgnoreCurrent()
-		t.Run("use", func(t *testing.T) {
-			q := openQueue(t, h)
-			q.sendAll("m")
-			q.wantAll("m")
-			if err := q.queue.Close(t.Context()); err != nil {
-				t.Error(err)
-			}
-		})
-		goleak.VerifyNone(t, before)
-	})
+	queueSuite.run(t, func(t *testing.T) *queueTest { return newQueueTest(t, h) })
 }
 
-// queueClause is a clause of the contract and the test of it.
-type queueClause struct {
-	name  string
-	check func(*queueTest)
+var queueSuite = suite[*queueTest]{
+	name:    "queue",
+	clauses: slices.Concat(sendClauses, leaseClauses, depthClauses, queueLifeClauses),
+	use: func(q *queueTest) {
+		q.sendAll("m")
+		q.wantAll("m")
+	},
 }
+
+type queueClause = clause[*queueTest]
 
 // The names that the suite uses in drivers.
 const (
@@ -80,19 +66,20 @@ type queueTest struct {
 	caps    driver.QueueCapabilities
 }
 
-// openQueue returns a test of a new driver that has its two queues.
-func openQueue(t *testing.T, h QueueHarness) *queueTest {
+// newQueueTest returns a test of a new driver.
+func newQueueTest(t *testing.T, h QueueHarness) *queueTest {
 	t.Helper()
 	fixture := h.Open(t)
-	q := &queueTest{T: t, harness: h, fixture: fixture, queue: fixture.Queue, caps: h.Capabilities}
-	t.Cleanup(func() {
-		if err := q.queue.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	})
-	q.ensure(queueName)
-	q.ensure(otherQueueName)
-	return q
+	return &queueTest{T: t, harness: h, fixture: fixture, queue: fixture.Queue, caps: h.Capabilities}
+}
+
+func (t *queueTest) driver() closer { return t.queue }
+
+// prepare makes the two queues of the suite.
+func (t *queueTest) prepare() {
+	t.Helper()
+	t.ensure(queueName)
+	t.ensure(otherQueueName)
 }
 
 func (t *queueTest) ensure(name string) {

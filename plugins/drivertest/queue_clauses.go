@@ -196,6 +196,16 @@ var leaseClauses = []queueClause{
 			}
 		}
 	}},
+	{"a Wait longer than MaxWait is cut to it", func(t *queueTest) {
+		if t.caps.MaxWait > 5*time.Second { // too long for a test
+			return
+		}
+		start := time.Now()
+		got := t.receive(queueName, 1, t.caps.MaxWait+time.Hour, t.long())
+		if took := time.Since(start); len(got) > 0 || took > t.caps.MaxWait+patience/2 {
+			t.Errorf("%d messages after %s, with a MaxWait of %s", len(got), took, t.caps.MaxWait)
+		}
+	}},
 	{"a message under a lease is not delivered", func(t *queueTest) {
 		want := bodies("m", 5)
 		t.sendAll(want...)
@@ -440,6 +450,19 @@ var queueLifeClauses = []queueClause{
 		t.queue = t.fixture.Reopen(t.T)
 		t.ensure(queueName)
 		t.wantAll("ready", "leased")
+		t.wantNone(queueName)
+	}},
+	{"accepted messages survive kill -9 if that is declared", func(t *queueTest) {
+		if !t.caps.Durable || t.fixture.Kill == nil {
+			return
+		}
+		want := bodies("m", 20)
+		t.sendAll(want...)
+		t.fixture.Kill(t.T)
+		_ = t.queue.Close(t.Context())
+		t.queue = t.fixture.Reopen(t.T)
+		t.ensure(queueName)
+		t.wantAll(want...)
 		t.wantNone(queueName)
 	}},
 }

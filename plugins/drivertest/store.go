@@ -1,16 +1,16 @@
 package drivertest
 
 import (
-	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"go.uber.org/goleak"
 
 	"github.com/pop-platform/pop/plugins/driver"
 )
@@ -32,8 +32,13 @@ type StoreHarness struct {
 type StoreFixture struct {
 	Store driver.Store
 
-	// Reopen returns a store on the same data, as after a restart. The store before it is closed.
+	// Reopen returns a store on the same data, as after a restart. The store before it is closed, unless the data may be
+	// Shared.
 	Reopen func(t *testing.T) driver.Store
+
+	// Kill ends the process of the store with no warning, as kill -9 does. It is nil if the store runs in this process.
+	// After it comes Close, whose error counts for nothing, and Reopen.
+	Kill func(t *testing.T)
 
 	// Clock is the clock that the store was given; nil means the system's, for which the suite waits.
 	Clock *Clock
@@ -64,38 +69,20 @@ func (c *Clock) Advance(d time.Duration) {
 
 // RunStore tests a store against every clause of the contract.
 func RunStore(t *testing.T, h StoreHarness) {
-	t.Run("store", func(t *testing.T) {
-		for _, clauses := range [][]storeClause{
-			storeCapabilityClauses, getClauses, scanClauses, indexClauses, writeClauses, groupClauses, expiryClauses,
-			concurrencyClauses, storeLifeClauses,
-		} {
-			for _, c := range clauses {
-				t.Run(c.name, func(t *testing.T) {
-					t.Parallel()
-					c.check(openStore(t, h))
-				})
-			}
-		}
-	})
-	t.Run("Close leaves no goroutine", func(t *testing.T) {
-		before := goleak.IgnoreCurrent()
-		t.Run("use", func(t *testing.T) {
-			s := openStore(t, h)
-			s.put(key("a"), "x")
-			s.scan(driver.ScanRequest{Kind: kind, Part: part})
-			if err := s.store.Close(t.Context()); err != nil {
-				t.Error(err)
-			}
-		})
-		goleak.VerifyNone(t, before)
-	})
+	storeSuite.run(t, func(t *testing.T) *storeTest { return newStoreTest(t, h) })
 }
 
-// storeClause is a clause of the contract and the test of it.
-type storeClause struct {
-	name  string
-	check func(*storeTest)
+var storeSuite = suite[*storeTest]{
+	name: "store",
+	clauses: slices.Concat(storeCapabilityClauses, getClauses, scanClauses, indexClauses, writeClauses, groupClauses, expiryClauses,
+		concurrencyClauses, storeLifeClauses, storeCrashClauses),
+	use: func(s *storeTest) {
+		s.put(key("a"), "x")
+		s.scan(driver.ScanRequest{Kind: kind, Part: part})
+	},
 }
+
+type storeClause = clause[*storeTest]
 
 // The names that the suite uses in stores.
 const (
@@ -112,7 +99,7 @@ var schema = driver.Schema{Kinds: []driver.KindSchema{
 }}
 
 // patience is how long the suite waits for what a driver does in its own time.
-const patience = 20 * time.Second
+var patience = 20 * time.Second
 
 // storeTest is one test of a store.
 type storeTest struct {
@@ -123,18 +110,18 @@ type storeTest struct {
 	caps    driver.StoreCapabilities
 }
 
-// openStore returns a test of a new store that has its schema.
-func openStore(t *testing.T, h StoreHarness) *storeTest {
+// newStoreTest returns a test of a new store.
+func newStoreTest(t *testing.T, h StoreHarness) *storeTest {
 	t.Helper()
 	fixture := h.Open(t)
-	s := &storeTest{T: t, harness: h, fixture: fixture, store: fixture.Store, caps: h.Capabilities}
-	t.Cleanup(func() {
-		if err := s.store.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	})
-	s.migrate(false)
-	return s
+	return &storeTest{T: t, harness: h, fixture: fixture, store: fixture.Store, caps: h.Capabilities}
+}
+
+func (t *storeTest) driver() closer { return t.store }
+
+func (t *storeTest) prepare() {
+	t.Helper()
+	t.migrate(false)
 }
 
 func (t *storeTest) migrate(dryRun bool) []string {
@@ -310,6 +297,9 @@ func (t *storeTest) page(req driver.ScanRequest) driver.ScanResponse {
 	}
 	if len(page.Records) > limit {
 		t.Fatalf("a page has %d records, want at most %d", len(page.Records), limit)
+	}
+	if !utf8.ValidString(page.Next) {
+		t.Errorf("the cursor %q is not UTF-8", page.Next)
 	}
 	return page
 }

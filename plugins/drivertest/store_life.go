@@ -59,19 +59,19 @@ var concurrencyClauses = []storeClause{
 		t.wantBody(key("b"), "32")
 	}},
 	{"a reader never sees less than what was acknowledged before", func(t *storeTest) {
-		const last = 200
 		t.put(key("n"), "0")
-		var acked atomic.Int64
+		var acked, reads atomic.Int64
+		var done atomic.Bool
 		parallel(5, func(n int) {
 			if n == 0 {
-				defer acked.Store(last) // also if a write fails, for the readers to end
-				for i := int64(1); i <= last; i++ {
+				defer done.Store(true) // also if a write fails, for the readers to end
+				for i := int64(1); i <= 200 || reads.Load() < 200 && i < 20_000; i++ {
 					t.put(key("n"), strconv.FormatInt(i, 10))
 					acked.Store(i)
 				}
 				return
 			}
-			for acked.Load() < last {
+			for ; !done.Load(); reads.Add(1) {
 				before := acked.Load()
 				var body string
 				if n%2 == 0 {
@@ -186,8 +186,7 @@ var storeLifeClauses = []storeClause{
 		t.wantIndex(inIndex("ip"), "a")
 	}},
 	{"Migrate with DryRun says what Migrate would do and does nothing", func(t *storeTest) {
-		fresh := &storeTest{T: t.T, harness: t.harness, fixture: t.harness.Open(t.T), caps: t.caps}
-		fresh.store = fresh.fixture.Store
+		fresh := newStoreTest(t.T, t.harness)
 		would, still := fresh.migrate(true), fresh.migrate(true)
 		if diff := cmp.Diff(would, still); diff != "" {
 			t.Errorf("steps of the second dry run:\n%s", diff)
@@ -250,53 +249,21 @@ var storeLifeClauses = []storeClause{
 		}
 	}},
 	{"Close during calls lets them end or makes them Unavailable", func(t *storeTest) {
-		var calls, closed sync.WaitGroup
-		begin := make(chan struct{})
-		var acked sync.Map
-		for n := range 8 {
-			calls.Go(func() {
-				<-begin
-				for i := range 200 {
-					k := key(fmt.Sprintf("k%d-%03d", n, i))
-					resp, err := t.store.Write(t.Context(), driver.WriteRequest{Groups: []driver.Group{{putOp(k, "x")}}})
-					if err == nil {
-						err = resp.Results[0].Err
-					}
-					if err != nil {
-						if driver.CodeOf(err) != driver.Unavailable {
-							t.Errorf("Write: %v, want unavailable", err)
-						}
-						return
-					}
-					acked.Store(k, true)
-				}
-			})
-		}
-		closed.Go(func() {
-			<-begin
-			t.eventually(false, func() string { // until some calls are in flight
-				n := 0
-				acked.Range(func(any, any) bool { n++; return n < 20 })
-				if n < 20 {
-					return "fewer than 20 writes"
-				}
-				return ""
-			})
+		var w cutWrites
+		w.writeUntil(t, "k", func() {
 			if err := t.store.Close(t.Context()); err != nil {
 				t.Errorf("Close: %v", err)
 			}
 		})
-		close(begin)
-		calls.Wait()
-		closed.Wait()
-		if t.harness.Volatile {
-			return
+		for _, made := range w.made {
+			if made.err != nil && driver.CodeOf(made.err) != driver.Unavailable {
+				t.Errorf("Write: %v, want unavailable", made.err)
+			}
 		}
-		t.reopen()
-		acked.Range(func(k, _ any) bool {
-			t.wantBody(k.(driver.Key), "x")
-			return !t.Failed()
-		})
+		if !t.harness.Volatile {
+			t.reopen()
+			w.check(t)
+		}
 	}},
 	{"acknowledged writes are there after a restart, unless the store is declared volatile", func(t *storeTest) {
 		if t.harness.Volatile != (t.fixture.Reopen == nil) {

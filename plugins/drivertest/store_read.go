@@ -287,6 +287,26 @@ var scanClauses = []storeClause{
 			checkPagingUnderWrites(t, reverse)
 		}
 	}},
+	{"Scan goes on from a cursor with another Limit", func(t *storeTest) {
+		var want []string
+		for _, k := range numbers("k", 20) {
+			t.put(k, "x")
+			want = append(want, k.Sort)
+		}
+		req := driver.ScanRequest{Kind: kind, Part: part}
+		var got []string
+		for n := range 10_000 {
+			req.Limit = []int{1, 3, 2, 0}[n%4]
+			page := t.page(req)
+			got = append(got, sortsOf(page.Records)...)
+			if req.Cursor = page.Next; req.Cursor == "" {
+				break
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("pages of different length (-want +got):\n%s", diff)
+		}
+	}},
 	{"Scan of what breaks a rule is Invalid", func(t *storeTest) {
 		for what, req := range map[string]driver.ScanRequest{
 			"empty kind":       {Part: part},
