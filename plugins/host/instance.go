@@ -81,6 +81,19 @@ func (p *Plugin) open(ctx context.Context, launch launcher, e Entry) (*instance,
 
 // describe launches a process and checks that it is what the entry needs.
 func (p *Plugin) describe(ctx context.Context, launch launcher, e Entry) (*instance, error) {
+	inst, err := p.identify(ctx, launch, e)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(checkDescription(e, inst.description), checkConfig(e, inst.description.Schema)); err != nil {
+		inst.end()
+		return nil, err
+	}
+	return inst, nil
+}
+
+// identify launches a process and asks what it is.
+func (p *Plugin) identify(ctx context.Context, launch launcher, e Entry) (*instance, error) {
 	conn, err := launch(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("plugin %s: %w", e.Name, err)
@@ -95,17 +108,14 @@ func (p *Plugin) describe(ctx context.Context, launch launcher, e Entry) (*insta
 	if err == nil && d.GetProtocol() != wire.Protocol {
 		err = driver.Errorf(driver.Unsupported, "describe", "it speaks version %d of the protocol, and this server %d: use a version of it that was made for this server",
 			d.GetProtocol(), wire.Protocol)
-	}
-	if err == nil {
-		inst.description = wire.DescriptionFromProto(d)
-		err = errors.Join(checkDescription(e, inst.description), checkConfig(e, inst.description.Schema))
-	} else {
+	} else if err != nil {
 		err = p.stepError(e, "describe", err)
 	}
 	if err != nil {
 		inst.end()
 		return nil, err
 	}
+	inst.description = wire.DescriptionFromProto(d)
 	return inst, nil
 }
 
