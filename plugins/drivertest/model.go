@@ -242,6 +242,9 @@ func (m *modelTest) compareScan(rt *rapid.T, req driver.ScanRequest) {
 func (m *modelTest) compareIndex(rt *rapid.T, req driver.ScanRequest) {
 	compare := func() string {
 		want, got := scanAll(m, rt, m.reference, req), scanAll(m, rt, m.store.store, req)
+		if !m.store.caps.FreshIndexes {
+			got = m.present(rt, got)
+		}
 		if diff := cmp.Diff(entrySorts(want), entrySorts(got), cmpopts.EquateEmpty()); diff != "" {
 			return fmt.Sprintf("order in a scan of %+v (-want +got):\n%s", req, diff)
 		}
@@ -261,6 +264,25 @@ func (m *modelTest) compareIndex(rt *rapid.T, req driver.ScanRequest) {
 	if fault := poll(m.store.T, wait, compare); fault != "" {
 		rt.Fatal(fault)
 	}
+}
+
+// present drops the records that have expired, which an index that may be stale may show for as long as they take space.
+func (m *modelTest) present(rt *rapid.T, records []driver.Record) []driver.Record {
+	keys := make([]driver.Key, len(records))
+	for i, r := range records {
+		keys[i] = r.Key
+	}
+	there, err := m.reference.Get(m.store.Context(), driver.GetRequest{Keys: keys})
+	if err != nil {
+		rt.Fatalf("Get: %v", err)
+	}
+	var left []driver.Record
+	for i, r := range records {
+		if there.Records[i] != nil {
+			left = append(left, r)
+		}
+	}
+	return left
 }
 
 func identity(r driver.Record) []string { return []string{r.Index[0].Sort, r.Key.Part, r.Key.Sort} }

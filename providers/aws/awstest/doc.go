@@ -1,0 +1,8 @@
+// Package awstest stands in for DynamoDB and SQS in tests.
+//
+// [New] serves the operations that package aws uses, in process, and is stricter than an emulator: it keeps the limits of the
+// services, counts capacity units by their rules, and shows changes in its indexes late. [StartMoto] starts an emulator that others
+// have written, which is the second opinion on all of it.
+//
+// The package is for tests only, and must not import what it tests.
+package awstest

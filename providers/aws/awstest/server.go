@@ -1,0 +1,149 @@
+package awstest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Options configure a [Server].
+type Options struct {
+	// IndexLag is how long a write takes to show in an index.
+	IndexLag time.Duration
+}
+
+// Server is DynamoDB and SQS.
+type Server struct {
+	opts Options
+
+	mu     sync.Mutex
+	tables map[string]*table
+	queues map[string]*queue // by URL
+	calls  Calls
+}
+
+// Calls counts requests by operation, such as "PutItem".
+type Calls map[string]int
+
+// New returns a server without tables and queues.
+func New(o Options) *Server {
+	return &Server{opts: o, tables: map[string]*table{}, queues: map[string]*queue{}, calls: Calls{}}
+}
+
+// Start serves until the test ends and returns the URL.
+func (s *Server) Start(t testing.TB) string {
+	t.Helper()
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// RoundTrip implements [http.RoundTripper]: it answers without a network.
+func (s *Server) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
+	s.ServeHTTP(w, r)
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	return w.Result(), nil
+}
+
+// Calls returns how often each operation was asked for.
+func (s *Server) Calls() Calls {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.calls)
+}
+
+// fault is an error of AWS.
+type fault struct {
+	Type    string
+	Message string
+	more    map[string]any // further fields of the answer
+}
+
+func (f *fault) Error() string { return f.Type + ": " + f.Message }
+
+func invalid(format string, args ...any) error {
+	return &fault{Type: "ValidationException", Message: fmt.Sprintf(format, args...)}
+}
+
+// operation answers one request.
+type operation func(s *Server, r *http.Request, body []byte) (any, error)
+
+// handle makes an operation of a function with a typed request. A field that the type does not have is an error: what is not understood must
+// not be ignored.
+func handle[In any](f func(s *Server, r *http.Request, in *In) (any, error)) operation {
+	return func(s *Server, r *http.Request, body []byte) (any, error) {
+		var in In
+		d := json.NewDecoder(bytes.NewReader(body))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&in); err != nil {
+			return nil, &fault{Type: "SerializationException", Message: err.Error()}
+		}
+		return f(s, r, &in)
+	}
+}
+
+var operations = map[string]operation{
+	"DynamoDB_20120810.CreateTable":        handle((*Server).createTable),
+	"DynamoDB_20120810.DescribeTable":      handle((*Server).describeTable),
+	"DynamoDB_20120810.UpdateTable":        handle((*Server).updateTable),
+	"DynamoDB_20120810.UpdateTimeToLive":   handle((*Server).updateTimeToLive),
+	"DynamoDB_20120810.DescribeTimeToLive": handle((*Server).describeTimeToLive),
+	"DynamoDB_20120810.PutItem":            handle((*Server).putItem),
+	"DynamoDB_20120810.DeleteItem":         handle((*Server).deleteItem),
+	"DynamoDB_20120810.BatchGetItem":       handle((*Server).batchGetItem),
+	"DynamoDB_20120810.BatchWriteItem":     handle((*Server).batchWriteItem),
+	"DynamoDB_20120810.TransactWriteItems": handle((*Server).transactWriteItems),
+	"DynamoDB_20120810.Query":              handle((*Server).query),
+	"AmazonSQS.CreateQueue":                handle((*Server).createQueue),
+	"AmazonSQS.GetQueueUrl":                handle((*Server).getQueueURL),
+	"AmazonSQS.GetQueueAttributes":         handle((*Server).getQueueAttributes),
+	"AmazonSQS.SendMessageBatch":           handle((*Server).sendMessageBatch),
+	"AmazonSQS.ReceiveMessage":             handle((*Server).receiveMessage),
+	"AmazonSQS.DeleteMessageBatch":         handle((*Server).deleteMessageBatch),
+	"AmazonSQS.PurgeQueue":                 handle((*Server).purgeQueue),
+}
+
+// maxRequest bounds a request, as AWS does.
+const maxRequest = 17 << 20
+
+// ServeHTTP implements [http.Handler].
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	target := r.Header.Get("X-Amz-Target")
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest))
+	var answer any
+	if op, known := operations[target]; err == nil && known {
+		_, name, _ := strings.Cut(target, ".")
+		s.mu.Lock()
+		s.calls[name]++
+		s.mu.Unlock()
+		answer, err = op(s, r, body)
+	} else if err == nil {
+		err = &fault{Type: "UnknownOperationException", Message: target}
+	}
+	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+	if f := (*fault)(nil); errors.As(err, &f) {
+		w.WriteHeader(http.StatusBadRequest)
+		fields := map[string]any{"__type": f.Type, "message": f.Message}
+		maps.Copy(fields, f.more)
+		answer = fields
+	} else if err != nil {
+		w.WriteHeader(http.StatusInternalServerError)
+		answer = map[string]any{"__type": "InternalServerError", "message": err.Error()}
+	}
+	_ = json.NewEncoder(w).Encode(answer) // the client may have gone
+}
