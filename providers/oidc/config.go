@@ -2,7 +2,6 @@ package oidc
 
 import (
 	"bytes"
-	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,34 +16,26 @@ import (
 
 // Config says which tokens are taken and what they are worth.
 type Config struct {
-	Issuers []Issuer `json:"issuers"`
+	Issuers []Issuer `json:"issuers" jsonschema:"whose tokens are taken"`
 }
 
 // Issuer is one that tokens are taken from.
 type Issuer struct {
-	// Name stands before the subject of every principal of this issuer, and in messages.
-	Name string `json:"name"`
-	// URL is what the claim iss must be, to the letter, and where the keys are looked up.
-	URL string `json:"issuer"`
-	// Audiences are those of which a token must have one as aud. Cognito, where it is given, stands in for them.
-	Audiences []string `json:"audiences,omitempty"`
-	Cognito   *Cognito `json:"cognito,omitempty"`
-	// Algorithms are the signatures' that are taken. The default is all that are asymmetric.
-	Algorithms []string `json:"algorithms,omitempty"`
-	// KeysURL is where the keys are, for an issuer without a discovery document.
-	KeysURL string `json:"keysUrl,omitempty"`
-	// CAFile holds certificates, in PEM, that are trusted besides the system's to be the issuer.
-	CAFile string `json:"caFile,omitempty"`
-	// TrustClaims names claims that users can change with most issuers, and cannot with this one.
-	TrustClaims []Claim `json:"trustClaims,omitempty"`
-	// Rules are tried in order; the first that applies says what a caller is.
-	Rules []Rule `json:"rules"`
+	Name        string   `json:"name" jsonschema:"stands before the subject of every caller of this issuer, and in messages"`
+	URL         string   `json:"issuer" jsonschema:"what the claim iss must be, to the letter, and where the keys are looked up"`
+	Audiences   []string `json:"audiences,omitempty" jsonschema:"a token must have one of them as aud; not for Cognito"`
+	Cognito     *Cognito `json:"cognito,omitempty" jsonschema:"for an Amazon Cognito user pool, in place of audiences"`
+	Algorithms  []string `json:"algorithms,omitempty" jsonschema:"signatures that are taken; default all that are asymmetric"`
+	KeysURL     string   `json:"keysUrl,omitempty" jsonschema:"where the keys are, for an issuer without a discovery document"`
+	CAFile      string   `json:"caFile,omitempty" jsonschema:"file of certificates, in PEM, that are trusted besides the system's to be the issuer"`
+	TrustClaims []Claim  `json:"trustClaims,omitempty" jsonschema:"claims that users can change with most issuers, and cannot with this one"`
+	Rules       []Rule   `json:"rules" jsonschema:"tried in order; the first that applies says what a caller is"`
 }
 
 // Cognito is what tells tokens of an Amazon Cognito user pool apart.
 type Cognito struct {
-	Clients  []string `json:"clients"`            // ids of the app clients
-	TokenUse []string `json:"tokenUse,omitempty"` // access, id or both, which is the default
+	Clients  []string `json:"clients" jsonschema:"ids of the app clients whose tokens are taken"`
+	TokenUse []string `json:"tokenUse,omitempty" jsonschema:"which tokens are taken: access, id or both, which is the default"`
 }
 
 const useAccess, useID = "access", "id"
@@ -65,25 +56,25 @@ func (iss *Issuer) algorithms() []string {
 
 // Rule says what a caller is whose claims match.
 type Rule struct {
-	Match         []Match       `json:"match,omitempty"` // all have to hold
-	Customers     []string      `json:"customers,omitempty"`
-	CustomersFrom *From         `json:"customersFrom,omitempty"`
-	Roles         []driver.Role `json:"roles,omitempty"`
-	RolesFrom     *From         `json:"rolesFrom,omitempty"`
-	Global        bool          `json:"global,omitempty"`
+	Match         []Match       `json:"match,omitempty" jsonschema:"what has to hold, all of it"`
+	Customers     []string      `json:"customers,omitempty" jsonschema:"ids of the customers that the caller acts for"`
+	CustomersFrom *From         `json:"customersFrom,omitempty" jsonschema:"takes customers from a claim"`
+	Roles         []driver.Role `json:"roles,omitempty" jsonschema:"of read, submit, operate and pull"`
+	RolesFrom     *From         `json:"rolesFrom,omitempty" jsonschema:"takes roles from a claim"`
+	Global        bool          `json:"global,omitempty" jsonschema:"the caller acts for every customer"`
 }
 
 // Match holds if a claim is one of the values, or is a list that holds one.
 type Match struct {
-	Claim  Claim    `json:"claim"`
-	Values []string `json:"values"`
+	Claim  Claim    `json:"claim" jsonschema:"name of a claim, or the names on the way to one inside of others"`
+	Values []string `json:"values" jsonschema:"the claim must be one of them, or a list that holds one"`
 }
 
 // From takes values from a claim that is text or a list of it.
 type From struct {
-	Claim  Claim  `json:"claim"`
-	Split  string `json:"split,omitempty"`  // what stands between the values of a text
-	Prefix string `json:"prefix,omitempty"` // only values that begin so count, without it
+	Claim  Claim  `json:"claim" jsonschema:"name of a claim, or the names on the way to one inside of others"`
+	Split  string `json:"split,omitempty" jsonschema:"what stands between the values of a text"`
+	Prefix string `json:"prefix,omitempty" jsonschema:"only values that begin so count, without it"`
 }
 
 // Claim is the name of a claim, or the names on the way to one inside of others.
@@ -105,12 +96,6 @@ func (c *Claim) UnmarshalJSON(text []byte) error {
 }
 
 func (c Claim) String() string { return strings.Join(c, " > ") }
-
-//go:embed schema.json
-var schema []byte
-
-// Schema returns the JSON schema of a [Config].
-func Schema() []byte { return bytes.Clone(schema) }
 
 // Parse reads a configuration in JSON. The error is a [ConfigError].
 func Parse(text []byte) (Config, error) {

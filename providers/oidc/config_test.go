@@ -3,11 +3,11 @@ package oidc
 import (
 	"encoding/json"
 	"fmt"
-	"reflect"
+	"log/slog"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/google/jsonschema-go/jsonschema"
 
 	"github.com/pop-platform/pop/plugins/driver"
 )
@@ -122,52 +122,49 @@ func TestACertificateFileThatCannotBeReadIsNamed(t *testing.T) {
 	}
 }
 
-// properties returns the names of all fields of a type, with those on the way to them.
-func properties(prefix string, t reflect.Type, into map[string]bool) {
-	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
-		t = t.Elem()
-	}
-	if t.Kind() != reflect.Struct {
-		return
-	}
-	for field := range t.Fields() {
-		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		into[prefix+name] = true
-		properties(prefix+name+".", field.Type, into)
-	}
-}
-
-// schemaProperties does so for a schema.
-func schemaProperties(prefix string, at, root map[string]any, into map[string]bool) {
-	if ref, ok := at["$ref"].(string); ok {
-		at = root["$defs"].(map[string]any)[strings.TrimPrefix(ref, "#/$defs/")].(map[string]any)
-	}
-	if items, ok := at["items"].(map[string]any); ok {
-		schemaProperties(prefix, items, root, into)
-	}
-	fields, _ := at["properties"].(map[string]any)
-	for name, field := range fields {
-		into[prefix+name] = true
-		schemaProperties(prefix+name+".", field.(map[string]any), root, into)
-	}
-}
-
-func TestSchemaKnowsTheFieldsOfTheConfiguration(t *testing.T) {
+func TestProviderOpensWhatTheSchemaAdmits(t *testing.T) {
 	t.Parallel()
-	var root map[string]any
-	if err := json.Unmarshal(Schema(), &root); err != nil {
+	p := Provider{Version: "1"}
+	open := func(text string, services ...driver.Service) error {
+		d, err := p.Open(t.Context(), driver.OpenRequest{Services: services, Config: []byte(text), Log: slog.New(slog.DiscardHandler)})
+		if (err == nil) != (d.Authorizer != nil) {
+			t.Errorf("opened %v with error %v", d, err)
+		}
+		return err
+	}
+	var s jsonschema.Schema
+	if err := json.Unmarshal(p.Describe().Schema, &s); err != nil {
 		t.Fatal(err)
 	}
-	want, got := map[string]bool{}, map[string]bool{}
-	properties("", reflect.TypeFor[Config](), want)
-	schemaProperties("", root, root, got)
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("fields (-configuration +schema):\n%s", diff)
+	schema, err := s.Resolve(nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	text := string(Schema())
-	for _, name := range append(append(algorithms, texts(roles)...), nameForm.String()) {
-		if !strings.Contains(text, `"`+name+`"`) {
-			t.Errorf("the schema does not know %q", name)
+	for name, text := range map[string]string{
+		"the least": issuerText(`{}`),
+		"everything": issuerText(`{"algorithms": ["RS256"], "keysUrl": "https://login.example.com/keys", "trustClaims": ["email", ["a", "b"]], "rules": [
+			{"match": [{"claim": ["a", "b"], "values": ["x"]}], "customers": ["a"], "customersFrom": {"claim": "email", "split": ",", "prefix": "p"}, "roles": ["read"], "rolesFrom": {"claim": "r"}},
+			{"match": [{"claim": "a", "values": ["x"]}], "global": true, "roles": ["operate"]}]}`),
+		"Cognito": issuerText(`{"audiences": null, "cognito": {"clients": ["a"], "tokenUse": ["id"]}}`),
+	} {
+		var value any
+		if err := json.Unmarshal([]byte(text), &value); err != nil {
+			t.Fatal(err)
 		}
+		if err := schema.Validate(value); err != nil {
+			t.Errorf("%s: the schema refuses it: %v", name, err)
+		}
+		if err := open(text, driver.AuthorizerService); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := schema.Validate(map[string]any{"issuers": []any{map[string]any{"nme": "x"}}}); err == nil {
+		t.Error("the schema admits a field that there is not")
+	}
+	if err := open(issuerText(`{"name": ""}`), driver.AuthorizerService); driver.CodeOf(err) != driver.Invalid || !strings.Contains(err.Error(), "issuers[0].name") {
+		t.Errorf("error %v", err)
+	}
+	if err := open(issuerText(`{}`), driver.StoreService); driver.CodeOf(err) != driver.Unsupported {
+		t.Errorf("error %v", err)
 	}
 }

@@ -5,5 +5,5 @@
 // issuers are trusted, for which audiences, and the rules by which the claims of a token become customers, roles and global. It
 // belongs to no cloud and needs no SDK of one, so it can be linked into the server, and be served by the plugin of any cloud.
 //
-// It imports plugins/driver, the jwx library and the standard library.
+// It imports plugins/driver, the jwx and jsonschema-go libraries and the standard library.
 package oidc
