@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,7 +18,7 @@ type Provider struct{ Version string }
 
 // Describe implements [driver.Provider].
 func (p Provider) Describe() driver.Description {
-	return driver.Description{Name: "oidc", Version: p.Version, Services: []driver.Service{driver.AuthorizerService}, Schema: schema()}
+	return driver.Description{Name: "oidc", Version: p.Version, Services: []driver.Service{driver.AuthorizerService}, Schema: Schema()}
 }
 
 // Open implements [driver.Provider].
@@ -40,7 +41,9 @@ func (p Provider) Open(_ context.Context, req driver.OpenRequest) (driver.Driver
 	return open, nil
 }
 
-// schema returns the JSON schema of a [Config]. What the types do not say, [Parse] checks.
+// Schema returns the JSON schema of a [Config]. What the types do not say, [Parse] checks.
+func Schema() []byte { return bytes.Clone(schema()) }
+
 var schema = sync.OnceValue(func() []byte {
 	s, err := jsonschema.For[Config](&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[Claim](): {Types: []string{"string", "array"}, Items: &jsonschema.Schema{Type: "string"}},
