@@ -22,6 +22,7 @@ import (
 	"github.com/pop-platform/pop/core/pool/process"
 	"github.com/pop-platform/pop/core/pool/registry"
 	"github.com/pop-platform/pop/providers/local"
+	"github.com/pop-platform/pop/providers/oidc"
 )
 
 // TestSnippetsAreValid holds every block of JSON and YAML against what reads it in production.
@@ -77,6 +78,17 @@ func examine(t *testing.T, text string) (wrong []string) {
 		if _, err := local.NewAuthorizer(local.AuthorizerOptions{File: file}); err != nil {
 			return []string{err.Error()}
 		}
+		return nil
+	case has("issuers"):
+		text, err := yaml.YAMLToJSON([]byte(text))
+		if err == nil {
+			_, err = oidc.Parse(text)
+		}
+		if err != nil {
+			return []string{err.Error()}
+		}
+		return nil
+	case has("Statement"): // a policy of AWS
 		return nil
 	case has("agendaTemplateId"):
 		return note(objects.Decode([]byte(text), &wire.Run{}))
