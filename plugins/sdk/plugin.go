@@ -96,9 +96,15 @@ func (p Plugin[C]) Open(ctx context.Context, req driver.OpenRequest) (_ driver.D
 	for _, service := range req.Services {
 		switch {
 		case service == driver.StoreService && p.Store != nil:
-			open.Store, err = p.Store(ctx, cfg, req.Log)
+			var store driver.Store
+			if store, err = p.Store(ctx, cfg, req.Log); err == nil { // else it may be a pointer to nothing
+				open.Store = store
+			}
 		case service == driver.QueueService && p.Queue != nil:
-			open.Queue, err = p.Queue(ctx, cfg, req.Log)
+			var queue driver.Queue
+			if queue, err = p.Queue(ctx, cfg, req.Log); err == nil {
+				open.Queue = queue
+			}
 		case service == driver.AuthorizerService && p.Authorizer != nil:
 			open.Authorizer, err = p.Authorizer(ctx, cfg, req.Log)
 		default:

@@ -156,7 +156,7 @@ func (o *objects) put(ctx context.Context, _ string, packed []byte) (string, err
 	key := o.config.Prefix + rand.Text()
 	_, err := o.s3.PutObject(ctx, &s3.PutObjectInput{Bucket: &o.config.Bucket, Key: &key, Body: bytes.NewReader(packed)})
 	// Whether the object is there does not matter yet: nothing names it.
-	return objectPlace + key, o.call("put").fault(err)
+	return objectPlace + key, o.call("put").fault(ctx, err)
 }
 
 func (o *objects) get(ctx context.Context, _, place string) ([]byte, error) {
@@ -169,11 +169,11 @@ func (o *objects) get(ctx context.Context, _, place string) ([]byte, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, o.call("get").fault(err)
+		return nil, o.call("get").fault(ctx, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxRecordBytes+1))
-	return body, o.call("get").fault(err)
+	return body, o.call("get").fault(ctx, err)
 }
 
 func (o *objects) remove(ctx context.Context, _, place string) error {
@@ -182,7 +182,7 @@ func (o *objects) remove(ctx context.Context, _, place string) error {
 		return errPlace(place)
 	}
 	_, err := o.s3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &o.config.Bucket, Key: &key})
-	return o.call("delete").fault(err)
+	return o.call("delete").fault(ctx, err)
 }
 
 // fill fetches the bodies that are not in the items of their records. It returns the keys of those whose body is gone, as the record

@@ -1,7 +1,10 @@
 package aws
 
 import (
+	"bytes"
 	"context"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -30,6 +33,8 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+const idleTimeout = 15 * time.Second
+
 // connection is what a driver shares with the SDK.
 type connection struct {
 	sdk    awssdk.Config
@@ -41,7 +46,10 @@ type connection struct {
 func connect(ctx context.Context, c Config, o Options, timeout time.Duration) (*connection, error) {
 	transport := awshttp.NewBuildableClient().
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = 5 * time.Second }).
-		WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = maxConcurrent })
+		WithTransportOptions(func(t *http.Transport) {
+			t.MaxIdleConnsPerHost = maxConcurrent
+			t.IdleConnTimeout = idleTimeout // sooner than AWS closes them
+		})
 	load := []func(*config.LoadOptions) error{config.WithHTTPClient(transport), config.WithLogger(logging.Nop{}), config.WithAppID("pop")}
 	if c.Region != "" {
 		load = append(load, config.WithRegion(c.Region))
@@ -67,6 +75,7 @@ func connect(ctx context.Context, c Config, o Options, timeout time.Duration) (*
 	if o.Transport != nil {
 		client.Transport = o.Transport
 	}
+	client.Transport = replayable{client.Transport}
 	sdk.HTTPClient = client
 	if o.Observe != nil {
 		sdk.APIOptions = append(sdk.APIOptions, observer(o.Observe))
@@ -76,6 +85,33 @@ func connect(ctx context.Context, c Config, o Options, timeout time.Duration) (*
 		conn.where = c.Endpoint
 	}
 	return conn, nil
+}
+
+// replayable lets a transport send a request again of which it has written nothing, as the connection that it took had been closed. It
+// can do so if it can have the body anew.
+type replayable struct{ next http.RoundTripper }
+
+// RoundTrip implements [http.RoundTripper].
+func (t replayable) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body == nil || r.GetBody != nil {
+		return t.next.RoundTrip(r)
+	}
+	body, err := io.ReadAll(r.Body)
+	_ = r.Body.Close()
+	if err != nil {
+		return nil, fmt.Errorf("read the request: %w", err)
+	}
+	again := r.Clone(r.Context())
+	again.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	again.Body, _ = again.GetBody()
+	return t.next.RoundTrip(again)
+}
+
+// CloseIdleConnections is called by that of [http.Client].
+func (t replayable) CloseIdleConnections() {
+	if next, ok := t.next.(interface{ CloseIdleConnections() }); ok {
+		next.CloseIdleConnections()
+	}
 }
 
 func (c *connection) close() { c.client.CloseIdleConnections() }

@@ -1,11 +1,9 @@
 package aws
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,46 +13,47 @@ import (
 // shared files, or from the role of the machine, the pod or the function.
 type Config struct {
 	// Region of the tables and queues. Empty means that of the environment or of the shared files.
-	Region string `json:"region,omitempty"`
+	Region string `json:"region,omitempty" jsonschema:"region of the tables and queues; by default that of AWS_REGION or of the shared files"`
 	// Endpoint, if not empty, is asked instead of AWS: the URL of an emulator, or of a private endpoint.
-	Endpoint string      `json:"endpoint,omitempty"`
-	Store    StoreConfig `json:"store,omitzero"`
-	Queue    QueueConfig `json:"queue,omitzero"`
+	Endpoint string      `json:"endpoint,omitempty" jsonschema:"URL that is asked instead of AWS, such as that of an emulator"`
+	Store    StoreConfig `json:"store,omitzero" jsonschema:"DynamoDB"`
+	Queue    QueueConfig `json:"queue,omitzero" jsonschema:"SQS"`
 }
 
 // StoreConfig is the part of a [Config] about DynamoDB.
 type StoreConfig struct {
 	// Table holds all records but those of Tables. Default "pop".
-	Table string `json:"table,omitempty"`
+	Table string `json:"table,omitempty" jsonschema:"table that holds the records; default pop"`
 	// Tables puts kinds of record into tables of their own, so that a busy one has a quota and alarms of its own. Records that
 	// are there already are not moved.
-	Tables map[string]string `json:"tables,omitempty"`
+	Tables map[string]string `json:"tables,omitempty" jsonschema:"tables of their own for kinds of record, such as run or body"`
 	// CheckOnly says that the tables are made by others, such as Terraform: they are checked and never changed.
-	CheckOnly bool `json:"checkOnly,omitempty"`
+	CheckOnly bool `json:"checkOnly,omitempty" jsonschema:"tables are made by others: check them and never change them"`
 	// Spread divides the entries of an index that have the same part over so many partitions, each of which takes 1,000 writes a
 	// second. A scan then reads as many partitions. It may be raised, on all servers at once, and must not be lowered.
-	Spread map[string]int `json:"spread,omitempty"`
+	Spread map[string]int `json:"spread,omitempty" jsonschema:"over how many partitions an index spreads each of its parts; default 1; never lower it"`
 	// Bodies says where large bodies are kept. Without a bucket that is in further items of the table.
-	Bodies BodiesConfig `json:"bodies,omitzero"`
+	Bodies BodiesConfig `json:"bodies,omitzero" jsonschema:"S3 for large bodies; by default they are kept in further items of the table"`
 }
 
 // BodiesConfig is the part of a [Config] about S3.
 type BodiesConfig struct {
-	Bucket string `json:"bucket,omitempty"`
-	Prefix string `json:"prefix,omitempty"` // of the objects' keys. Default "pop/"
+	Bucket string `json:"bucket,omitempty" jsonschema:"bucket for large bodies"`
+	// Prefix begins the keys of the objects. Default "pop/".
+	Prefix string `json:"prefix,omitempty" jsonschema:"beginning of the keys of the objects; default pop/"`
 	// Above is the size in bytes, after compression, from which a body is kept in the bucket. Default 8192: from there on an object
 	// is cheaper than writing the item.
-	Above int `json:"above,omitempty"`
+	Above int `json:"above,omitempty" jsonschema:"size in bytes after compression from which a body goes to the bucket; default 8192"`
 }
 
 // QueueConfig is the part of a [Config] about SQS.
 type QueueConfig struct {
 	// Prefix begins the names of the queues. Default "pop-".
-	Prefix string `json:"prefix,omitempty"`
+	Prefix string `json:"prefix,omitempty" jsonschema:"beginning of the names of the queues; default pop-"`
 	// CheckOnly says that the queues are made by others: they are looked for and never created.
-	CheckOnly bool `json:"checkOnly,omitempty"`
+	CheckOnly bool `json:"checkOnly,omitempty" jsonschema:"queues are made by others: look for them and never create one"`
 	// DeadLetterAfter is how often a hint is received before it is moved to the dead-letter queue. Default 10.
-	DeadLetterAfter int `json:"deadLetterAfter,omitempty"`
+	DeadLetterAfter int `json:"deadLetterAfter,omitempty" jsonschema:"how often a hint is received before it goes to the dead-letter queue; default 10"`
 }
 
 // Defaults of a [Config].
@@ -79,84 +78,6 @@ var (
 	bucketName  = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 	regionName  = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]+$`)
 )
-
-// ParseConfig reads a configuration from JSON. The error names every problem with its path.
-func ParseConfig(text []byte) (Config, error) {
-	var c Config
-	if len(strings.TrimSpace(string(text))) == 0 {
-		text = []byte("{}")
-	}
-	var raw any
-	if err := json.Unmarshal(text, &raw); err != nil {
-		return c, fmt.Errorf("the configuration is not JSON: %w", err)
-	}
-	if problems := compare("", raw, reflect.TypeFor[Config]()); len(problems) > 0 {
-		return c, problemsError(problems)
-	}
-	if err := json.Unmarshal(text, &c); err != nil {
-		return c, fmt.Errorf("read the configuration: %w", err)
-	}
-	c = c.withDefaults()
-	return c, c.Validate()
-}
-
-// compare returns what of a JSON value does not fit a type, each with its path.
-func compare(path string, value any, want reflect.Type) (problems []string) {
-	wrong := func(what string) []string {
-		return []string{fmt.Sprintf("%s: must be %s", cmpPath(path), what)}
-	}
-	switch want.Kind() {
-	case reflect.Struct:
-		object, ok := value.(map[string]any)
-		if !ok {
-			return wrong("an object")
-		}
-		fields := map[string]reflect.Type{}
-		var names []string
-		for f := range want.Fields() {
-			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-			fields[name], names = f.Type, append(names, name)
-		}
-		for _, name := range sortedKeys(object) {
-			typ, known := fields[name]
-			if !known {
-				problems = append(problems, fmt.Sprintf("%s: there is no such setting; there are %s", join(path, name), strings.Join(names, ", ")))
-				continue
-			}
-			problems = append(problems, compare(join(path, name), object[name], typ)...)
-		}
-	case reflect.Map:
-		object, ok := value.(map[string]any)
-		if !ok {
-			return wrong("an object")
-		}
-		for _, name := range sortedKeys(object) {
-			problems = append(problems, compare(join(path, name), object[name], want.Elem())...)
-		}
-	case reflect.String:
-		if _, ok := value.(string); !ok {
-			return wrong("a text")
-		}
-	case reflect.Bool:
-		if _, ok := value.(bool); !ok {
-			return wrong("true or false")
-		}
-	default:
-		if n, ok := value.(float64); !ok || n != float64(int(n)) {
-			return wrong("a whole number")
-		}
-	}
-	return problems
-}
-
-func cmpPath(path string) string {
-	if path == "" {
-		return "the configuration"
-	}
-	return path
-}
-
-func join(path, name string) string { return strings.TrimPrefix(path+"."+name, ".") }
 
 func (c Config) withDefaults() Config {
 	orText(&c.Store.Table, defaultTable)

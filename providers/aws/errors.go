@@ -44,12 +44,12 @@ var (
 )
 
 // fault turns an error of the SDK into one of the contract, with a message that names the fix.
-func (c call) fault(err error) error {
+func (c call) fault(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	if ctxErr := contextError(err); ctxErr != nil {
-		return fmt.Errorf("%s: %w", c.op, ctxErr)
+	if end := ctx.Err(); end != nil {
+		return fmt.Errorf("%s: %w", c.op, end)
 	}
 	e := &driver.Error{Code: driver.Internal, Op: c.op, Err: err}
 	if c.write {
@@ -144,19 +144,6 @@ func (c call) signatureFault(e *driver.Error, err error, message string) error {
 	}
 	e.Message = "AWS does not accept the signature: " + message + "; check the secret access key"
 	return e
-}
-
-// contextError returns the end of the caller's context, if that is what an error is.
-func contextError(err error) error {
-	for _, end := range []error{context.Canceled, context.DeadlineExceeded} {
-		if errors.Is(err, end) {
-			return end
-		}
-	}
-	if _, ok := errors.AsType[*smithy.CanceledError](err); ok {
-		return context.Canceled
-	}
-	return nil
 }
 
 func rootOf(err error) error {

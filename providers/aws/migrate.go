@@ -36,9 +36,9 @@ func (s *Store) Migrate(ctx context.Context, req driver.MigrateRequest) (driver.
 		resp.Steps = append(resp.Steps, st.what)
 	}
 	switch {
-	case req.DryRun || len(steps) == 0:
+	case req.DryRun:
 		return resp, nil
-	case s.config.CheckOnly:
+	case s.config.CheckOnly && len(steps) > 0:
 		return driver.MigrateResponse{}, driver.Errorf(driver.Invalid, "dynamodb: migrate",
 			"the tables are not as POP needs them, and store.checkOnly forbids to change them; where they are made: %s", strings.Join(resp.Steps, "; "))
 	}
@@ -47,6 +47,7 @@ func (s *Store) Migrate(ctx context.Context, req driver.MigrateRequest) (driver.
 			return driver.MigrateResponse{}, err
 		}
 	}
+	s.migrated.Store(true)
 	return resp, nil
 }
 
@@ -95,7 +96,7 @@ func (s *Store) missing(ctx context.Context, want wantedTable) ([]step, error) {
 		}, expiry}, nil
 	}
 	if err != nil {
-		return nil, s.fault("migrate", want.name, err)
+		return nil, s.fault(ctx, "migrate", want.name, err)
 	}
 	if got := describeKeys(is.Table.KeySchema); got != attrPart+", "+attrSort {
 		return nil, driver.Errorf(driver.Invalid, "dynamodb: migrate", "table %s has the keys %s, POP needs %s, %s; name another table", want.name, got, attrPart, attrSort)
@@ -117,7 +118,7 @@ func (s *Store) missing(ctx context.Context, want wantedTable) ([]step, error) {
 	}
 	life, err := s.db.DescribeTimeToLive(ctx, &dynamodb.DescribeTimeToLiveInput{TableName: &want.name})
 	if err != nil {
-		return nil, s.fault("migrate", want.name, err)
+		return nil, s.fault(ctx, "migrate", want.name, err)
 	}
 	ttl := life.TimeToLiveDescription
 	switch status := ttl.TimeToLiveStatus; {
@@ -193,7 +194,7 @@ func (s *Store) createTable(ctx context.Context, want wantedTable) error {
 	}
 	_, err := s.db.CreateTable(ctx, in)
 	if _, other := errors.AsType[*types.ResourceInUseException](err); err != nil && !other { // another server was faster
-		return s.fault("migrate", want.name, err)
+		return s.fault(ctx, "migrate", want.name, err)
 	}
 	return s.awaitActive(ctx, want.name)
 }
@@ -209,7 +210,7 @@ func (s *Store) createIndex(ctx context.Context, table, index string) error {
 		}}},
 	})
 	if err != nil {
-		return s.fault("migrate", table, err)
+		return s.fault(ctx, "migrate", table, err)
 	}
 	return s.awaitActive(ctx, table)
 }
@@ -222,7 +223,7 @@ func (s *Store) enableExpiry(ctx context.Context, table string) error {
 	if err != nil && strings.Contains(err.Error(), "already enabled") { // another server was faster
 		return nil
 	}
-	return s.fault("migrate", table, err)
+	return s.fault(ctx, "migrate", table, err)
 }
 
 // awaitActive waits until a table and its indexes can be used.
@@ -253,7 +254,7 @@ func (s *Store) awaitActive(ctx context.Context, table string) error {
 func (s *Store) describe(ctx context.Context, table string) (*types.TableDescription, error) {
 	resp, err := s.db.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &table})
 	if err != nil {
-		return nil, s.fault("describe", table, err)
+		return nil, s.fault(ctx, "describe", table, err)
 	}
 	return resp.Table, nil
 }

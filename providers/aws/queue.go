@@ -91,11 +91,11 @@ func (q *Queue) begin(ctx context.Context, op string) (func(), error) {
 func (q *Queue) sqsName(name string) string { return q.config.Prefix + sqsName(name) }
 
 // fault classifies an error. A queue that has gone is forgotten.
-func (q *Queue) fault(op, name string, err error) error {
+func (q *Queue) fault(ctx context.Context, op, name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	err = call{op: "sqs: " + op, about: q.sqsName(name), where: q.conn.where, write: op == "send"}.fault(err)
+	err = call{op: "sqs: " + op, about: q.sqsName(name), where: q.conn.where, write: op == "send"}.fault(ctx, err)
 	if driver.CodeOf(err) == driver.Invalid {
 		q.mu.Lock()
 		delete(q.urls, name)
@@ -117,7 +117,7 @@ func (q *Queue) url(ctx context.Context, op, name string) (string, error) {
 	}
 	resp, err := q.sqs.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: awssdk.String(q.sqsName(name))})
 	if err != nil {
-		return "", q.fault(op, name, err)
+		return "", q.fault(ctx, op, name, err)
 	}
 	return q.remember(name, resp.QueueUrl), nil
 }
@@ -159,7 +159,7 @@ func (q *Queue) Ensure(ctx context.Context, req driver.EnsureRequest) error {
 		return &driver.Error{Code: driver.Unavailable, Op: "sqs: ensure", Message: recently.ErrorMessage(), RetryAfter: time.Minute, Err: err}
 	}
 	if err != nil {
-		return q.fault("ensure", req.Queue, err)
+		return q.fault(ctx, "ensure", req.Queue, err)
 	}
 	q.remember(req.Queue, resp.QueueUrl)
 	return nil
@@ -175,18 +175,18 @@ func (q *Queue) newAttributes(ctx context.Context) (map[string]string, error) {
 	if _, other := errors.AsType[*types.QueueNameExists](err); other { // with attributes of somebody's choice
 		found, err := q.sqs.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: name})
 		if err != nil {
-			return nil, q.fault("ensure", deadLetterName, err)
+			return nil, q.fault(ctx, "ensure", deadLetterName, err)
 		}
 		url = found.QueueUrl
 	} else if err != nil {
-		return nil, q.fault("ensure", deadLetterName, err)
+		return nil, q.fault(ctx, "ensure", deadLetterName, err)
 	} else {
 		url = resp.QueueUrl
 	}
 	const arn = types.QueueAttributeNameQueueArn
 	got, err := q.sqs.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: url, AttributeNames: []types.QueueAttributeName{arn}})
 	if err != nil {
-		return nil, q.fault("ensure", deadLetterName, err)
+		return nil, q.fault(ctx, "ensure", deadLetterName, err)
 	}
 	redrive, err := json.Marshal(map[string]any{"deadLetterTargetArn": got.Attributes[string(arn)], "maxReceiveCount": q.config.DeadLetterAfter})
 	if err != nil {
@@ -275,7 +275,7 @@ func (q *Queue) Send(ctx context.Context, req driver.SendRequest) (driver.SendRe
 	}
 	resp, err := q.sqs.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &url, Entries: entries})
 	if err != nil {
-		return driver.SendResponse{}, q.fault("send", req.Queue, err)
+		return driver.SendResponse{}, q.fault(ctx, "send", req.Queue, err)
 	}
 	for _, f := range resp.Failed {
 		i, err := strconv.Atoi(awssdk.ToString(f.Id))
@@ -319,7 +319,7 @@ func (q *Queue) Receive(ctx context.Context, req driver.ReceiveRequest) (driver.
 		if q.closed.Err() != nil && ctx.Err() == nil {
 			return driver.ReceiveResponse{}, nil
 		}
-		return driver.ReceiveResponse{}, q.fault("receive", req.Queue, err)
+		return driver.ReceiveResponse{}, q.fault(ctx, "receive", req.Queue, err)
 	}
 	var out driver.ReceiveResponse
 	for _, m := range resp.Messages {
@@ -358,7 +358,7 @@ func (q *Queue) Ack(ctx context.Context, req driver.AckRequest) error {
 	}
 	resp, err := q.sqs.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: &url, Entries: entries})
 	if err != nil {
-		return q.fault("ack", req.Queue, err)
+		return q.fault(ctx, "ack", req.Queue, err)
 	}
 	for _, f := range resp.Failed {
 		if !f.SenderFault { // otherwise the receipt is stale, or none
@@ -382,7 +382,7 @@ func (q *Queue) Depth(ctx context.Context, req driver.DepthRequest) (driver.Dept
 	const ready, leased = types.QueueAttributeNameApproximateNumberOfMessages, types.QueueAttributeNameApproximateNumberOfMessagesNotVisible
 	resp, err := q.sqs.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []types.QueueAttributeName{ready, leased}})
 	if err != nil {
-		return driver.DepthResponse{}, q.fault("depth", req.Queue, err)
+		return driver.DepthResponse{}, q.fault(ctx, "depth", req.Queue, err)
 	}
 	var out driver.DepthResponse
 	for name, n := range map[types.QueueAttributeName]*int64{ready: &out.Ready, leased: &out.Leased} {
@@ -411,5 +411,5 @@ func (q *Queue) Purge(ctx context.Context, req driver.PurgeRequest) error {
 			Message: fmt.Sprintf("%s was purged less than a minute ago", q.sqsName(req.Queue)),
 		}
 	}
-	return q.fault("purge", req.Queue, err)
+	return q.fault(ctx, "purge", req.Queue, err)
 }

@@ -82,7 +82,7 @@ func (s *Store) scanRecords(ctx context.Context, req driver.ScanRequest, places 
 	}
 	resp, err := s.db.Query(ctx, in)
 	if err != nil {
-		return driver.ScanResponse{}, s.fault("scan", *in.TableName, err)
+		return driver.ScanResponse{}, s.fault(ctx, "scan", *in.TableName, err)
 	}
 	found := make([]*driver.Record, 0, len(resp.Items))
 	for _, it := range resp.Items {
@@ -196,7 +196,7 @@ func (s *Store) scanLane(ctx context.Context, req driver.ScanRequest, lane int, 
 	for {
 		resp, err := s.db.Query(ctx, in)
 		if err != nil {
-			return nil, false, s.fault("scan", *in.TableName, err)
+			return nil, false, s.fault(ctx, "scan", *in.TableName, err)
 		}
 		var found []driver.Record
 		for _, it := range resp.Items {

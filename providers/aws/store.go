@@ -2,7 +2,9 @@ package aws
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -40,8 +42,9 @@ type Store struct {
 	conn   *connection
 	now    func() time.Time
 	calm   calm
+	life   life
 
-	life life
+	migrated atomic.Bool // by this process
 }
 
 // OpenStore opens a store. It makes no request: the tables are looked at by Migrate.
@@ -79,15 +82,18 @@ func (s *Store) Close(context.Context) error {
 	return nil
 }
 
-// CheckHealth asks DynamoDB for the state of the table, which costs nothing.
+// CheckHealth asks DynamoDB for the state of the table, which costs nothing. Before Migrate there need be no table.
 func (s *Store) CheckHealth(ctx context.Context) error {
 	done, err := s.begin(ctx, "health")
 	if err != nil {
 		return err
 	}
 	defer done()
-	_, err = s.describe(ctx, s.config.Table)
-	return err
+	_, err = s.db.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &s.config.Table})
+	if _, absent := errors.AsType[*types.ResourceNotFoundException](err); absent && !s.migrated.Load() {
+		return nil
+	}
+	return s.fault(ctx, "health", s.config.Table, err)
 }
 
 // begin starts a call, which lasts until the function it returns is called.
@@ -223,7 +229,7 @@ func (s *Store) batchGet(ctx context.Context, request map[string]types.KeysAndAt
 			RequestItems: request, ReturnConsumedCapacity: types.ReturnConsumedCapacityIndexes,
 		})
 		if err != nil {
-			return nil, s.fault("get", anyKey(request), err)
+			return nil, s.fault(ctx, "get", anyKey(request), err)
 		}
 		got := 0
 		for _, found := range resp.Responses {
@@ -253,8 +259,8 @@ func anyKey[V any](m map[string]V) string {
 }
 
 // fault classifies the error of a call that changes nothing.
-func (s *Store) fault(op, table string, err error) error {
-	return s.calm.after(table, s.call(op, table).fault(err))
+func (s *Store) fault(ctx context.Context, op, table string, err error) error {
+	return s.calm.after(table, s.call(op, table).fault(ctx, err))
 }
 
 // putOff is the error of a batch of which DynamoDB did nothing.

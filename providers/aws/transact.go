@@ -89,7 +89,7 @@ func (s *Store) cancellation(ctx context.Context, group driver.Group, at []int, 
 	table := s.table(group[0].Record.Key.Kind)
 	cancelled, ok := errors.AsType[*types.TransactionCanceledException](err)
 	if !ok {
-		return failed(s.writeFault(table, err))
+		return failed(s.writeFault(ctx, table, err))
 	}
 	var other error
 	for i, reason := range cancelled.CancellationReasons {

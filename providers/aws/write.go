@@ -127,15 +127,15 @@ func (s *Store) batchWrite(ctx context.Context, request map[string][]types.Write
 		RequestItems: request, ReturnConsumedCapacity: types.ReturnConsumedCapacityIndexes,
 	})
 	if err != nil {
-		return nil, s.writeFault(anyKey(request), err)
+		return nil, s.writeFault(ctx, anyKey(request), err)
 	}
 	return resp.UnprocessedItems, s.calm.after(anyKey(request), nil)
 }
 
-func (s *Store) writeFault(table string, err error) error {
+func (s *Store) writeFault(ctx context.Context, table string, err error) error {
 	c := s.call("write", table)
 	c.write = true
-	return s.calm.after(table, c.fault(err))
+	return s.calm.after(table, c.fault(ctx, err))
 }
 
 // single applies a group of one operation.
@@ -258,7 +258,7 @@ func conflict(at int, current *driver.Record) driver.WriteResult {
 func (s *Store) refusal(ctx context.Context, table string, err error) driver.WriteResult {
 	refused, ok := errors.AsType[*types.ConditionalCheckFailedException](err)
 	if !ok {
-		return failed(s.writeFault(table, err))
+		return failed(s.writeFault(ctx, table, err))
 	}
 	current, err := s.current(ctx, refused.Item)
 	if err != nil {
