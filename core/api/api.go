@@ -41,6 +41,8 @@ type Engine interface {
 	CloseSession(ctx context.Context, sessionID string) error
 	Pull(ctx context.Context, req model.PullRequest) ([]model.Assignment, error)
 	Report(ctx context.Context, reports []model.Report) ([]model.ReportResult, error)
+	AppendOwnLogs(ctx context.Context, chunks []model.LogAppend, mayReport func(ctx context.Context, insightID string) error) ([]model.ReportResult, error)
+	Logs(ctx context.Context, id string, req model.LogRequest) (model.LogPage, error)
 	Ready(ctx context.Context) error
 }
 
@@ -97,6 +99,7 @@ func New(o Options) *API {
 	a.addFairness()
 	a.addLinks()
 	a.addExecution()
+	a.addLogs()
 	a.addHealth()
 	a.addMetrics()
 	a.addDocs()

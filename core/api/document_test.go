@@ -106,6 +106,10 @@ func TestEveryOperation(t *testing.T) {
 			t.Fatalf("%v %v", results, err)
 		}
 	}
+	must(t)(c.AppendLogs(ctx, []model.LogAppend{{SessionID: session.ID, LogChunk: model.LogChunk{
+		Lease: lease, Operation: "first", Attempt: 1, Seq: 2, Time: time.Now(), Text: "hello",
+	}, Drop: []int64{1}}}))
+	must(t)(c.LogPage(ctx, id, model.LogRequest{Operation: "first", Limit: 1, Wait: time.Millisecond}))
 	events := s.do(acme, "GET", "/v1/agenda-progress/"+id+"/events", "")
 	if !strings.HasPrefix(events.body, "id: ") || !strings.Contains(events.body, "\nevent: progress\ndata: {") || !strings.Contains(events.body, `"COMPLETE"`) {
 		t.Errorf("the stream is %q", events.body)

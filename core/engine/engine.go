@@ -29,6 +29,8 @@ type Options struct {
 	Sweep time.Duration
 	// Rescan is how often an insight reads its live agendas again if the store is shared or its indexes may be stale. Default 1 minute.
 	Rescan time.Duration
+	// KeepLogs is how long what operations printed is kept. Default [DefaultKeepLogs].
+	KeepLogs time.Duration
 }
 
 // Engine leads agendas through their lives. It is safe for concurrent use.
@@ -73,6 +75,9 @@ func New(st *store.Store, q *queue.Queue, c *catalog.Catalog, o Options) *Engine
 	}
 	if o.Rescan == 0 {
 		o.Rescan = time.Minute
+	}
+	if o.KeepLogs == 0 {
+		o.KeepLogs = DefaultKeepLogs
 	}
 	e := &Engine{store: st, queue: q, catalog: c, Options: o, started: o.Now(), dispatchers: map[string]*dispatcher{}}
 	e.ctx, e.stop = context.WithCancel(context.Background())

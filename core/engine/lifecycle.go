@@ -104,6 +104,9 @@ func (e *Engine) Delete(ctx context.Context, id string) error {
 	if err == nil {
 		_, err = e.store.WriteOne(ctx, driver.Op{Type: driver.Delete, Record: driver.Record{Key: bodyKey(id, r.Body)}})
 	}
+	if err == nil {
+		err = e.deleteLogs(ctx, id)
+	}
 	if err != nil {
 		return fmt.Errorf("delete agenda %q: %w", id, err)
 	}

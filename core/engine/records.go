@@ -19,6 +19,7 @@ const (
 	kindBody    driver.Kind = "body"    // an accepted agenda: Part is its id; never changes
 	kindRun     driver.Kind = "run"     // its run: Part is its id
 	kindSession driver.Kind = "session" // Part is the session's name
+	kindLog     driver.Kind = "log"     // what operations printed: see logKey
 	kindAccount driver.Kind = "account" // what a customer has used of its rate and quota: Part is the insight, Sort the customer
 )
 
@@ -40,6 +41,7 @@ func Schema() []driver.KindSchema {
 		{Kind: kindBody},
 		{Kind: kindRun, Indexes: []string{indexLive, indexCustomer, indexLink}},
 		{Kind: kindSession},
+		{Kind: kindLog},
 		{Kind: kindAccount},
 	}
 }

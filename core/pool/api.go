@@ -19,4 +19,6 @@ type API interface {
 	Pull(ctx context.Context, req model.PullRequest) ([]model.Assignment, error)
 	// Report takes in reports and returns one result for each, in order.
 	Report(ctx context.Context, reports []model.Report) ([]model.ReportResult, error)
+	// AppendLogs keeps what operations printed. Work does not depend on it.
+	AppendLogs(ctx context.Context, chunks []model.LogAppend) ([]model.ReportResult, error)
 }

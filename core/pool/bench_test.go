@@ -30,6 +30,10 @@ func (s *source) Heartbeat(ctx context.Context, _ string) (model.Session, error)
 	return s.OpenSession(ctx, "")
 }
 
+func (s *source) AppendLogs(context.Context, []model.LogAppend) ([]model.ReportResult, error) {
+	return nil, nil
+}
+
 func (s *source) CloseSession(context.Context, string) error { return nil }
 
 func (s *source) Pull(ctx context.Context, req model.PullRequest) ([]model.Assignment, error) {

@@ -20,6 +20,7 @@ import (
 type executor struct {
 	launcher   Launcher
 	reporter   *reporter
+	logs       *logs
 	perAgenda  int           // most operations of one agenda at a time
 	operations chan struct{} // as many as operations of all agendas may run at a time
 }
@@ -144,6 +145,7 @@ func (x *execution) operation(i int) result {
 	task.OnProgress = func(p Progress) {
 		x.reporter.update(r, i, func(op *model.OperationProgress) { advance(op, p) })
 	}
+	task.OnOutput = x.logs.attempt(r, task.Operation.Name, task.Attempt)
 	x.reporter.update(r, i, func(op *model.OperationProgress) { start(op, time.Now()) })
 
 	payload, err := x.launch(task)

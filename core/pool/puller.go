@@ -64,6 +64,7 @@ type Puller struct {
 	cfg      Config
 	reporter *reporter
 	keeper   *keeper // nil without a spool
+	logs     *logs
 	executor *executor
 	slots    chan struct{} // one for each free slot
 
@@ -85,8 +86,9 @@ func New(cfg Config) (*Puller, error) {
 		}
 		p.keeper = &keeper{reporter: p.reporter, spool: spool, files: map[*run]kept{}}
 	}
+	p.logs = newLogs(cfg.API, cfg.Log)
 	p.executor = &executor{
-		launcher: cfg.Launcher, reporter: p.reporter,
+		launcher: cfg.Launcher, reporter: p.reporter, logs: p.logs,
 		perAgenda: cfg.AgendaOperations, operations: make(chan struct{}, cfg.Operations),
 	}
 	for range cfg.Slots {
@@ -105,6 +107,7 @@ func (p *Puller) Run(ctx context.Context) {
 	}
 	var reporting sync.WaitGroup
 	reporting.Go(func() { p.reporter.run(background) })
+	reporting.Go(func() { p.logs.run(background) })
 	if p.keeper != nil {
 		reporting.Go(func() { p.keeper.run(background) })
 	}
@@ -115,6 +118,9 @@ func (p *Puller) Run(ctx context.Context) {
 			p.serve(ctx, background, s)
 		}
 	}
+	flush, cancel := context.WithTimeout(background, closeTimeout)
+	defer cancel()
+	p.logs.flush(flush)
 }
 
 // open opens a session as soon as the server can be reached.

@@ -15,6 +15,7 @@ type run struct {
 	ctx              context.Context //nolint:containedctx // its end is the end of the right to run the agenda
 	cancel           context.CancelCauseFunc
 	ended            chan struct{} // closed when none of its operations runs any more
+	logSeq           int64         // belongs to logs
 
 	// What follows belongs to the reporter.
 	status     model.Status // of the run; Complete or Waiting once it has ended

@@ -27,7 +27,9 @@ type server struct {
 	latency  time.Duration    // of Report
 	callTime []time.Time
 	beats    int
-	asked    int  // pulls, with those that found nothing
+	asked    int // pulls, with those that found nothing
+	printed  []model.LogAppend
+	logCalls int
 	mostIdle int  // asked for by a pull that found nothing
 	hasty    bool // pulls don't wait
 
@@ -35,6 +37,7 @@ type server struct {
 	openErr   func() error
 	pullErr   func() error
 	heartbeat func(s *model.Session) error
+	appendLog func([]model.LogAppend) error
 	report    func(reports []model.Report, results []model.ReportResult) error
 }
 
@@ -147,6 +150,19 @@ func (s *server) Report(_ context.Context, reports []model.Report) ([]model.Repo
 		s.callTime = append(s.callTime, time.Now())
 	}
 	return results, nil
+}
+
+func (s *server) AppendLogs(_ context.Context, chunks []model.LogAppend) ([]model.ReportResult, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.logCalls++
+	if s.appendLog != nil {
+		if err := s.appendLog(chunks); err != nil {
+			return nil, err
+		}
+	}
+	s.printed = append(s.printed, chunks...)
+	return make([]model.ReportResult, len(chunks)), nil
 }
 
 // set changes the server while it works.

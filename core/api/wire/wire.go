@@ -101,7 +101,12 @@ type Reports struct {
 	Items []model.Report `json:"items" minItems:"1" maxItems:"100"`
 }
 
-// ReportResults answers [Reports], in the same order.
+// Logs is the body of operation-logs:append.
+type Logs struct {
+	Items []model.LogAppend `json:"items" minItems:"1" maxItems:"100"`
+}
+
+// ReportResults answers [Reports] or [Logs], in the same order.
 type ReportResults struct {
 	Items []model.ReportResult `json:"items"`
 }

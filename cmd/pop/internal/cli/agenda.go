@@ -21,7 +21,7 @@ import (
 func (a *app) agendaCommand() *cobra.Command {
 	return group("agenda", "Submit agendas and follow them", `  pop agenda submit report.yaml --watch
   pop agenda list --customer acme`,
-		a.submitCommand(), a.getAgendaCommand(), a.listAgendasCommand(), a.watchCommand(),
+		a.submitCommand(), a.getAgendaCommand(), a.listAgendasCommand(), a.watchCommand(), a.logsCommand(),
 		a.explainCommand(), a.cancelCommand(), a.rerunCommand(), a.deleteAgendaCommand())
 }
 

@@ -15,6 +15,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/pop-platform/pop/cmd/pop/internal/node"
 )
 
 // daemon holds what the commands have in common that run until they are told to stop.
@@ -67,4 +69,8 @@ func self() string {
 		return "go run ./cmd/pop"
 	}
 	return name
+}
+
+func keepLogsFlag(flags *pflag.FlagSet, keep *time.Duration) {
+	flags.DurationVar(keep, "keep-logs", node.DefaultKeepLogs, "how long to keep what operations print")
 }

@@ -28,6 +28,7 @@ type devOptions struct {
 	data, addr, handlers string
 	slots                int
 	noSamples, insecure  bool
+	keepLogs             time.Duration
 }
 
 func (a *app) devCommand() *cobra.Command {
@@ -59,13 +60,14 @@ folder to begin anew.`,
 	flags.StringVar(&o.handlers, "handlers", "", "file that names the handlers (default handlers.yaml in the data folder)")
 	flags.BoolVar(&o.noSamples, "no-samples", false, "begin without sample objects and handlers")
 	flags.BoolVar(&o.insecure, "insecure-listen", false, "listen on addresses that others can reach though authentication is off")
+	keepLogsFlag(flags, &o.keepLogs)
 	o.addFlags(flags)
 	fromEnv(flags)
 	return cmd
 }
 
 func (a *app) dev(ctx context.Context, log *slog.Logger, o devOptions) (err error) {
-	server, err := node.Open(ctx, node.Config{Data: o.data, Version: a.Version, Log: log})
+	server, err := node.Open(ctx, node.Config{Data: o.data, Version: a.Version, Log: log, KeepLogs: o.keepLogs})
 	if err != nil {
 		return err
 	}

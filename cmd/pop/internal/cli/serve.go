@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,6 +13,7 @@ import (
 type serveOptions struct {
 	daemon
 	data, addr, tokens string
+	keepLogs           time.Duration
 }
 
 func (a *app) serveCommand() *cobra.Command {
@@ -44,13 +46,14 @@ The file of tokens says who may call it and for whom. It holds hashes only, and 
 	flags.StringVar(&o.data, "data", ".pop", "folder for all that is kept")
 	flags.StringVar(&o.addr, "addr", "127.0.0.1:8080", "address to listen on")
 	flags.StringVar(&o.tokens, "tokens", "", "file of tokens")
+	keepLogsFlag(flags, &o.keepLogs)
 	o.addFlags(flags)
 	fromEnv(flags)
 	return cmd
 }
 
 func (a *app) serve(ctx context.Context, log *slog.Logger, o serveOptions) (err error) {
-	server, err := node.Open(ctx, node.Config{Data: o.data, Tokens: o.tokens, Version: a.Version, Log: log})
+	server, err := node.Open(ctx, node.Config{Data: o.data, Tokens: o.tokens, Version: a.Version, Log: log, KeepLogs: o.keepLogs})
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"time"
 
 	"github.com/pop-platform/pop/core/api"
 	"github.com/pop-platform/pop/core/authz"
@@ -28,7 +29,12 @@ type Config struct {
 	Tokens  string // file; empty to let everyone do everything
 	Version string
 	Log     *slog.Logger
+	// KeepLogs is how long what operations printed is kept.
+	KeepLogs time.Duration
 }
+
+// DefaultKeepLogs is how long what operations printed is kept, unless it is configured otherwise.
+const DefaultKeepLogs = engine.DefaultKeepLogs
 
 // Server is POP on the embedded store.
 type Server struct {
@@ -69,7 +75,7 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, errors.Join(err, s.store.Close(ctx))
 	}
 	s.Catalog = catalog.New(s.store, catalog.Options{})
-	s.Engine = engine.New(s.store, s.queue, s.Catalog, engine.Options{Logger: cfg.Log})
+	s.Engine = engine.New(s.store, s.queue, s.Catalog, engine.Options{Logger: cfg.Log, KeepLogs: cfg.KeepLogs})
 	s.api = api.New(api.Options{Engine: s.Engine, Catalog: s.Catalog, Logger: cfg.Log, Authorizer: authorizer, Version: cfg.Version})
 	return s, nil
 }
