@@ -268,7 +268,7 @@ func (a *API) customerIDs(ctx context.Context, only string) ([]string, error) {
 	}
 	ids := []string{}
 	add := func(id string) {
-		if authz.ActsFor(p, id) && (only == "" || strings.EqualFold(only, id)) && !slices.Contains(ids, id) {
+		if authz.ActsFor(p, id) && (only == "" || model.SameCustomer(only, id)) && !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}
 	}

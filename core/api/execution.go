@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -95,8 +97,18 @@ func (a *API) addExecution() {
 	reports.document(a, report)
 }
 
+// maxScope is how much of the id of a session may name the caller: ids are bounded, and subjects are as long as issuers like.
+const maxScope = 100
+
 // scope returns what the caller's sessions have in front of their names, so that no caller can end or use a session of another.
-func scope(ctx context.Context) string { return url.PathEscape(caller(ctx).Subject) + "/" }
+func scope(ctx context.Context) string {
+	subject := url.PathEscape(caller(ctx).Subject)
+	if len(subject) > maxScope {
+		sum := sha256.Sum256([]byte(subject))
+		subject = "%~" + hex.EncodeToString(sum[:]) // which no escaped subject begins with
+	}
+	return subject + "/"
+}
 
 func unscoped(ctx context.Context, s model.Session) model.Session {
 	s.Name = strings.TrimPrefix(s.Name, scope(ctx))

@@ -64,6 +64,22 @@ func TestSessionsOfDifferentCallersAreApart(t *testing.T) {
 	}
 }
 
+func TestASubjectOfAnyLengthHasSessions(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, serverOptions{})
+	c := s.client(arn)
+	session, err := c.OpenSession(t.Context(), "puller")
+	if err != nil || session.Name != "puller" {
+		t.Fatalf("%+v %v", session, err)
+	}
+	if beat, err := c.Heartbeat(t.Context(), session.ID); err != nil || beat.Name != "puller" {
+		t.Errorf("%+v %v", beat, err)
+	}
+	if _, err := s.client(acme).Heartbeat(t.Context(), session.ID); model.KindOf(err) != model.Fenced {
+		t.Errorf("heartbeat by another: %v", err)
+	}
+}
+
 func TestOnlyTheOwnerOfAnInsightPulls(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, serverOptions{})
@@ -210,6 +226,37 @@ func (s *server) stream(id string) (*bufio.Scanner, func()) {
 }
 
 // TestServerShutsDownWithoutWaitingForLongPolls holds a pull, a wait and a stream open while the server ends.
+func TestEndlessHeadersAreNotRead(t *testing.T) {
+	t.Parallel()
+	handler := newAPI(t, serverOptions{}, slog.New(slog.DiscardHandler))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- handler.Serve(ctx, l, handler) }()
+	for size, want := range map[int]int{32 << 10: http.StatusUnauthorized, 128 << 10: http.StatusRequestHeaderFieldsTooLarge} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+l.Addr().String()+"/v1/insights", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+strings.Repeat("x", size))
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("a token of %d bytes is answered with %s, want %d", size, resp.Status, want)
+		}
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestServerShutsDownWithoutWaitingForLongPolls(t *testing.T) {
 	t.Parallel()
 	handler := newAPI(t, serverOptions{open: true}, slog.New(slog.DiscardHandler))

@@ -38,6 +38,8 @@ const (
 	globex = "globex" // acts for the customer globex, all roles
 	viewer = "viewer" // acts for the customer Acme, may only read
 
+	arn = "arn" // as acme, with a subject that is longer than ids may be
+
 	namesake = "namesake" // acts for the customer Acme; its subject is the beginning of another one
 )
 
@@ -46,6 +48,7 @@ func principals() map[string]driver.Principal {
 	known := map[string]driver.Principal{
 		root:     {Subject: "root", Roles: all, Global: true},
 		acme:     {Subject: "acme/admin", Customers: []string{"acme"}, Roles: all},
+		arn:      {Subject: "aws:arn:aws:iam::123456789012:role/" + strings.Repeat("path/", 100) + "puller", Customers: []string{"acme"}, Roles: all},
 		namesake: {Subject: "acme", Customers: []string{"acme"}, Roles: all},
 		globex:   {Subject: "globex", Customers: []string{"globex"}, Roles: all},
 		viewer:   {Subject: "viewer", Customers: []string{"acme"}, Roles: []driver.Role{driver.RoleRead}},

@@ -134,7 +134,7 @@ func (o *objects[T]) list(ctx context.Context, in *ListInput, poolID string) (*l
 		m := o.meta(v)
 		switch {
 		case !o.mayRead(ctx, v),
-			in.CustomerID != "" && !strings.EqualFold(in.CustomerID, m.CustomerID),
+			in.CustomerID != "" && !model.SameCustomer(in.CustomerID, m.CustomerID),
 			in.Title != "" && in.Title != m.Title,
 			in.LinkID != "" && in.LinkID != m.LinkID,
 			poolID != "" && poolID != o.poolID(v):

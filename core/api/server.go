@@ -18,6 +18,9 @@ const (
 	drainTimeout  = 20 * time.Second
 )
 
+// maxHeaderBytes bounds what is read of a request before it is known who sends it. Tokens have some kilobytes at most.
+const maxHeaderBytes = 64 << 10
+
 // Serve serves a handler on a listener until the context ends: the API itself, or a handler that holds it. Then it ends long polls
 // and streams, gives other requests in flight some seconds, and closes the listener. It returns nil after such an orderly end.
 func (a *API) Serve(ctx context.Context, l net.Listener, h http.Handler) error {
@@ -26,6 +29,7 @@ func (a *API) Serve(ctx context.Context, l net.Listener, h http.Handler) error {
 		ReadHeaderTimeout: headerTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(a.Logger.Handler(), slog.LevelDebug), // what clients do wrong on a connection
 	}
 	server.RegisterOnShutdown(a.Drain)

@@ -2,7 +2,6 @@ package authz
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/pop-platform/pop/core/model"
 	"github.com/pop-platform/pop/plugins/driver"
@@ -23,15 +22,15 @@ func HasRole(p driver.Principal, role driver.Role) bool { return slices.Contains
 // ActsFor reports whether the principal acts for a customer, and so may read and write what the customer owns. Case does not
 // matter. An object without an owner belongs to global principals only.
 func ActsFor(p driver.Principal, customerID string) bool {
-	return p.Global || customerID != "" && containsFold(p.Customers, customerID)
+	return p.Global || customerID != "" && contains(p.Customers, customerID)
 }
 
 // MayRead reports whether the principal may read an object that a customer owns and shares.
 func MayRead(p driver.Principal, ownerID string, s model.Sharing) bool {
 	return s.IsGlobal || ActsFor(p, ownerID) ||
-		slices.ContainsFunc(s.AllowedCustomerIDs, func(id string) bool { return containsFold(p.Customers, id) })
+		slices.ContainsFunc(s.AllowedCustomerIDs, func(id string) bool { return contains(p.Customers, id) })
 }
 
-func containsFold(ids []string, id string) bool {
-	return slices.ContainsFunc(ids, func(s string) bool { return strings.EqualFold(s, id) })
+func contains(ids []string, id string) bool {
+	return slices.ContainsFunc(ids, func(s string) bool { return model.SameCustomer(s, id) })
 }

@@ -24,6 +24,7 @@ func TestVisibility(t *testing.T) {
 		{"a global caller reads and writes what nobody owns", global, "", model.Sharing{}, true, true},
 		{"an owner reads and writes its own", alice, "acme", model.Sharing{}, true, true},
 		{"an owner is found whatever the case", alice, "ACME-Labs", model.Sharing{}, true, true},
+		{"a letter that only folds to another is another customer", driver.Principal{Customers: []string{"acmeſ"}}, "acmes", model.Sharing{}, false, false},
 		{"another customer's object is absent", alice, "globex", model.Sharing{}, false, false},
 		{"a prefix of a customer id is another customer", alice, "acm", model.Sharing{}, false, false},
 		{"what nobody owns is absent", alice, "", model.Sharing{}, false, false},

@@ -63,12 +63,18 @@ func (m *match) compare(other *match) int {
 	)
 }
 
+// SameCustomer reports whether two ids are of one customer. Case does not matter, in the sense of [strings.ToLower], by which the
+// catalog keeps customers apart and authorizers name them: [strings.EqualFold] takes more for the same, such as ſ for s.
+func SameCustomer(a, b string) bool {
+	return a == b || strings.ToLower(a) == strings.ToLower(b) //nolint:staticcheck // see above
+}
+
 // closeness says how an insight is related to a customer; 0 means that the customer may not read it.
 func (v *Insight) closeness(customerID string) int {
 	switch {
-	case strings.EqualFold(v.CustomerID, customerID):
+	case SameCustomer(v.CustomerID, customerID):
 		return 3
-	case slices.ContainsFunc(v.AllowedCustomerIDs, func(id string) bool { return strings.EqualFold(id, customerID) }):
+	case slices.ContainsFunc(v.AllowedCustomerIDs, func(id string) bool { return SameCustomer(id, customerID) }):
 		return 2
 	case v.IsGlobal:
 		return 1

@@ -119,6 +119,7 @@ func TestTokensAreRefused(t *testing.T) {
 		"issued in the future":                  {claims(map[string]any{"iat": now.Add(leeway + 2*time.Second).Unix()}), "not valid yet"},
 		"beginning that is a text":              {claims(map[string]any{"nbf": "now"}), "cannot be read (nbf)"},
 		"no subject":                            {claims(map[string]any{"sub": nil}), "does not say whose it is"},
+		"endless subject":                       {claims(map[string]any{"sub": strings.Repeat("x", maxSubject+1)}), "longer than 1024 bytes"},
 		"alg none":                              {forge(t, map[string]any{"alg": "none"}, good, nil), "not of an algorithm"},
 		"alg none, spelled otherwise":           {forge(t, map[string]any{"alg": "nOnE", "kid": "first"}, good, nil), "not of an algorithm"},
 		"no alg":                                {forge(t, map[string]any{"kid": "first"}, good, []byte("x")), "not of an algorithm"},

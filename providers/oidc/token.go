@@ -16,6 +16,9 @@ import (
 // maxTokenBytes is the longest token that is looked at.
 const maxTokenBytes = 16 << 10
 
+// maxSubject is the longest sub that is taken. OpenID Connect allows 255; names of roles of AWS may be longer.
+const maxSubject = 1024
+
 // leeway is by how much the clocks of an issuer and of this machine may differ.
 const leeway = time.Minute
 
@@ -141,8 +144,11 @@ func (iss *Issuer) check(c claims, now time.Time) (expires time.Time, err error)
 			return expires, refusal("the token is not valid yet (" + name + "): are the clocks right?")
 		}
 	}
-	if c.text("sub") == "" {
+	switch sub := c.text("sub"); {
+	case sub == "":
 		return expires, refusal("the token does not say whose it is (sub)")
+	case len(sub) > maxSubject:
+		return expires, refusal(fmt.Sprintf("the token's subject (sub) is longer than %d bytes", maxSubject))
 	}
 	if iss.Cognito != nil {
 		return expires, iss.Cognito.check(c)
