@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pop-platform/pop/core/api/wire"
 	"github.com/pop-platform/pop/core/model"
 )
 
@@ -280,7 +279,7 @@ func TestAgendasAreListedByWhatTheyAre(t *testing.T) {
 	}
 	contains(t, x.do("agenda", "list", "--outcome", "failed"), `operation "publish": the press is jammed`)
 
-	var s wire.Summary
+	var s model.Summary
 	if err := json.Unmarshal([]byte(x.do("link", "order-1", "-o", "json")), &s); err != nil || s.Outcome != model.Failed || len(s.Agendas) != 1 {
 		t.Errorf("got %+v, error %v", s, err)
 	}

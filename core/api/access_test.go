@@ -220,6 +220,7 @@ func TestAgendasOfOthersAreAbsent(t *testing.T) {
 	id := theirs.Agenda.ID
 	for _, request := range []string{
 		"GET /v1/agendas/" + id, "DELETE /v1/agendas/" + id, "POST /v1/agendas/" + id + ":cancel", "POST /v1/agendas/" + id + ":rerun",
+		"POST /v1/agendas/" + id + ":pause", "POST /v1/agendas/" + id + ":resume",
 		"GET /v1/agenda-progress/" + id, "GET /v1/agenda-progress/" + id + "/events", "GET /v1/agenda-progress/" + id + "?waitMs=5000",
 		"GET /v1/operation-progress?agendaProgressId=" + id, "GET /v1/operation-progress/" + id + "-first",
 		"GET /v1/links/link",

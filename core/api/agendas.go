@@ -41,16 +41,6 @@ type runInput struct {
 	Body           wire.Run
 }
 
-type cancelInput struct {
-	ID   string `path:"id"`
-	Body *wire.Cancel
-}
-
-type rerunInput struct {
-	ID   string `path:"id"`
-	Body *wire.Rerun
-}
-
 // AgendaListInput are the query parameters of lists of agendas and of their progress.
 type AgendaListInput struct {
 	Paging
@@ -109,30 +99,7 @@ func (a *API) addAgendas() {
 		}
 		return nil, a.Engine.Delete(ctx, in.ID)
 	})
-	register(a, operation(http.MethodPost, "/v1/agendas/{id}:cancel", "cancel-agenda", "Cancel an agenda", tagAgendas, access{role: driver.RoleSubmit}),
-		func(ctx context.Context, in *cancelInput) (*progressOutput, error) {
-			if _, err := a.agenda(ctx, in.ID); err != nil {
-				return nil, err
-			}
-			var body wire.Cancel
-			if in.Body != nil {
-				body = *in.Body
-			}
-			progress, err := a.Engine.Cancel(ctx, in.ID, body.Reason)
-			return &progressOutput{Body: progress}, err
-		})
-	register(a, operation(http.MethodPost, "/v1/agendas/{id}:rerun", "rerun-agenda", "Run an agenda that has ended again", tagAgendas, access{role: driver.RoleSubmit}),
-		func(ctx context.Context, in *rerunInput) (*progressOutput, error) {
-			if _, err := a.agenda(ctx, in.ID); err != nil {
-				return nil, err
-			}
-			var body wire.Rerun
-			if in.Body != nil {
-				body = *in.Body
-			}
-			progress, err := a.Engine.Rerun(ctx, in.ID, engine.RerunRequest(body))
-			return &progressOutput{Body: progress}, err
-		})
+	a.addControl()
 }
 
 func (a *API) submit(ctx context.Context, agenda model.Agenda, key string) (*submitOutput, error) {

@@ -117,7 +117,10 @@ func TestEveryOperation(t *testing.T) {
 	if _, tag, err := c.Await(ctx, id, "", time.Second); err != nil || tag == "" {
 		t.Errorf("await: %v, entity tag %q", err, tag)
 	}
-	must(t)(c.Rerun(ctx, id, wire.Rerun{Continue: true, SkipExecution: true}))
+	must(t)(c.Rerun(ctx, id, model.Rerun{Continue: true, SkipExecution: true}))
+	must(t)(c.RerunAll(ctx, wire.RerunAll{AgendaIDs: []string{id}, Rerun: model.Rerun{SkipExecution: true}}))
+	must(t)(c.Pause(ctx, id, wire.PauseAgenda{Reason: "later"}))
+	must(t)(c.Resume(ctx, id))
 	must(t)(c.Cancel(ctx, id, "enough"))
 	must(t)(nil, c.DeleteAgenda(ctx, id))
 	must(t)(nil, c.CloseSession(ctx, session.ID))

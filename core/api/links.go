@@ -4,7 +4,7 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/pop-platform/pop/core/api/wire"
+	"github.com/pop-platform/pop/core/model"
 	"github.com/pop-platform/pop/plugins/driver"
 )
 
@@ -13,7 +13,7 @@ type linkInput struct {
 }
 
 type linkOutput struct {
-	Body wire.Summary
+	Body model.Summary
 }
 
 func (a *API) addLinks() {
@@ -24,6 +24,6 @@ func (a *API) addLinks() {
 				return nil, err
 			}
 			summary, err := a.Engine.Summary(ctx, in.LinkID, customerIDs)
-			return &linkOutput{wire.Summary(summary)}, err
+			return &linkOutput{summary}, err
 		})
 }

@@ -79,8 +79,23 @@ func (c *Client) Cancel(ctx context.Context, id, reason string) (model.AgendaPro
 }
 
 // Rerun runs an agenda again.
-func (c *Client) Rerun(ctx context.Context, id string, rerun wire.Rerun) (model.AgendaProgress, error) {
+func (c *Client) Rerun(ctx context.Context, id string, rerun model.Rerun) (model.AgendaProgress, error) {
 	return post[model.AgendaProgress](ctx, c, "/v1/agendas/"+url.PathEscape(id)+":rerun", rerun)
+}
+
+// RerunAll runs agendas that have ended again. It answers for up to [wire.MaxBatch]; the next of the answer is the cursor to go on.
+func (c *Client) RerunAll(ctx context.Context, all wire.RerunAll) (wire.Reruns, error) {
+	return post[wire.Reruns](ctx, c, "/v1/agendas:rerun", all)
+}
+
+// Pause pauses an agenda.
+func (c *Client) Pause(ctx context.Context, id string, pause wire.PauseAgenda) (model.AgendaProgress, error) {
+	return post[model.AgendaProgress](ctx, c, "/v1/agendas/"+url.PathEscape(id)+":pause", pause)
+}
+
+// Resume ends the pause of an agenda.
+func (c *Client) Resume(ctx context.Context, id string) (model.AgendaProgress, error) {
+	return post[model.AgendaProgress](ctx, c, "/v1/agendas/"+url.PathEscape(id)+":resume", nil)
 }
 
 // Explain says why an agenda waits.
@@ -148,8 +163,8 @@ func (c *Client) OperationProgress(ctx context.Context, id string) (model.Operat
 }
 
 // Link reads the summary of all agendas with a linkId.
-func (c *Client) Link(ctx context.Context, linkID string) (wire.Summary, error) {
-	return get[wire.Summary](ctx, c, "/v1/links/"+url.PathEscape(linkID), nil)
+func (c *Client) Link(ctx context.Context, linkID string) (model.Summary, error) {
+	return get[model.Summary](ctx, c, "/v1/links/"+url.PathEscape(linkID), nil)
 }
 
 // Version reads which version the server is.

@@ -115,13 +115,18 @@ func (e *Engine) claim(ctx context.Context, queueName string, req model.PullRequ
 			e.Logger.Error("agenda not claimed", "agenda", h.AgendaID, "error", err) // one must not spoil the others
 			continue
 		}
+		progress := next.AgendaProgress
+		if progress.Operations, err = e.operationsOf(ctx, next); err != nil {
+			e.Logger.Error("agenda not claimed", "agenda", h.AgendaID, "error", err)
+			continue
+		}
 		op, err := before.put(next)
 		if err != nil {
 			return nil, err
 		}
 		groups, moved = append(groups, driver.Group{op}), append(moved, next)
 		claimed = append(claimed, model.Assignment{
-			Lease: model.Lease{AgendaID: next.ID, Fence: next.Fence}, Agenda: agenda, Progress: next.AgendaProgress,
+			Lease: model.Lease{AgendaID: next.ID, Fence: next.Fence}, Agenda: agenda, Progress: progress,
 		})
 	}
 	if len(groups) > 0 {

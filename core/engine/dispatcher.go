@@ -219,6 +219,13 @@ func (d *dispatcher) observe(r *run) {
 	d.signal()
 }
 
+// leave takes a run that has waited out of the place in line that it had.
+func (d *dispatcher) leave(r *run) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.line.Remove(d.now(), r.CustomerID, r.item())
+}
+
 // place puts a run where its state says.
 func (d *dispatcher) place(r *run, now int64, policy scheduling.Policy) {
 	item := r.item()
@@ -316,7 +323,8 @@ func (d *dispatcher) schedule(ctx context.Context, insight *model.Insight, picks
 		}
 		next, err := before.schedule(now)
 		if err != nil {
-			d.refund(picks[i]) // cancelled meanwhile
+			d.refund(picks[i])
+			d.observe(before.run) // cancelled meanwhile, or it is to wait longer
 			continue
 		}
 		op, err := before.put(next)

@@ -51,6 +51,7 @@ type Engine struct {
 	sessions sessionCache
 	watchers watchers
 	recent   recent
+	pages    pageNames
 }
 
 // New returns an engine. Nothing is scheduled before [Engine.Start].
@@ -227,12 +228,15 @@ func (e *Engine) change(ctx context.Context, id string, transition func(*run) (*
 		if err != nil {
 			return nil, err
 		}
-		op, err := before.put(next)
+		op, err := e.fit(ctx, before, next)
 		if err != nil {
 			return nil, err
 		}
 		versions, err := e.store.WriteOne(ctx, op)
 		if err == nil {
+			if before.State == model.Waiting {
+				e.dispatcher(before.AgendaInsight.InsightID).leave(before.run)
+			}
 			e.observe(next, versions[0])
 			return next, nil
 		}

@@ -570,12 +570,12 @@ func TestRerun(t *testing.T) {
 
 		for _, c := range []struct {
 			name string
-			req  RerunRequest
+			req  model.Rerun
 			kept int
 		}{
-			{"from where it failed", RerunRequest{Continue: true}, 3},
-			{"one operation and what depends on it", RerunRequest{Operations: []string{"first"}}, 1},
-			{"everything", RerunRequest{}, 0},
+			{"from where it failed", model.Rerun{Continue: true}, 3},
+			{"one operation and what depends on it", model.Rerun{Operations: []string{"first"}}, 1},
+			{"everything", model.Rerun{}, 0},
 		} {
 			w.must(w.Rerun(w.ctx(), id, c.req))
 			a := w.pullOne(session)
@@ -590,7 +590,7 @@ func TestRerun(t *testing.T) {
 				return again
 			}())
 		}
-		_, err := w.Rerun(w.ctx(), id, RerunRequest{Operations: []string{"nope"}})
+		_, err := w.Rerun(w.ctx(), id, model.Rerun{Operations: []string{"nope"}})
 		wantKind(t, err, model.Invalid)
 	})
 }
@@ -812,10 +812,10 @@ func TestAResetWithoutExecutionHoldsUntilTheNextRerun(t *testing.T) {
 		session := w.session("executor")
 		id := w.submit("a")
 		w.taken(complete(w.pullOne(session), model.Succeeded))
-		w.must(w.Rerun(w.ctx(), id, RerunRequest{SkipExecution: true}))
+		w.must(w.Rerun(w.ctx(), id, model.Rerun{SkipExecution: true}))
 		synctest.Wait()
 		w.wantState(id, model.Waiting, "")
-		w.must(w.Rerun(w.ctx(), id, RerunRequest{}))
+		w.must(w.Rerun(w.ctx(), id, model.Rerun{}))
 		if a := w.pullOne(session); a.AgendaID != id {
 			t.Errorf("agenda %s was handed out", a.AgendaID)
 		}

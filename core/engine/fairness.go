@@ -14,6 +14,8 @@ const (
 	reasonNotClaimed = "NOT_CLAIMED"
 	reasonNoPuller   = "NO_PULLER"
 	reasonStarting   = "STARTING"
+	reasonPaused     = "AGENDA_PAUSED"
+	reasonBackoff    = "BACKOFF"
 )
 
 // pullerGone is after how long without a pull an insight is said to have no puller.
@@ -28,7 +30,10 @@ func (e *Engine) Explain(ctx context.Context, id string) (model.Explanation, err
 	d := e.dispatcher(r.AgendaInsight.InsightID)
 	out := model.Explanation{AgendaID: id, InsightID: d.insightID, State: r.State, Reasons: []model.WaitReason{}}
 	switch {
-	case r.State == model.Complete || r.State == model.Executing:
+	case r.State == model.Complete:
+	case r.Pause != nil:
+		out.Reasons = append(out.Reasons, r.paused())
+	case r.State == model.Executing:
 	case r.Held:
 		out.Reasons = append(out.Reasons, model.WaitReason{Code: reasonHeld, Remedy: "it was stored with doNotRun, or reset without execution; run it again, or submit it without doNotRun"})
 	case r.State == model.Queued:
@@ -37,6 +42,15 @@ func (e *Engine) Explain(ctx context.Context, id string) (model.Explanation, err
 		d.explain(r.run, &out)
 	}
 	return out, nil
+}
+
+// paused says why nothing of a paused run is started.
+func (r *run) paused() model.WaitReason {
+	why := model.WaitReason{Code: reasonPaused, Until: r.Pause.Until, Remedy: pausedMessage(*r.Pause) + "; resume it to go on"}
+	if r.State == model.Executing {
+		why.Remedy = pausedMessage(*r.Pause) + "; what runs of it is left to end; resume it to go on"
+	}
+	return why
 }
 
 // unclaimed says why an agenda that is on the queue is not claimed.
@@ -62,9 +76,17 @@ func (d *dispatcher) explain(r *run, out *model.Explanation) {
 	out.Ahead, out.Exact = why.Ahead, why.Exact
 	out.LowSeconds, out.HighSeconds = why.Low.Seconds(), why.High.Seconds()
 	for _, c := range why.Causes {
-		out.Reasons = append(out.Reasons, model.WaitReason{
+		reason := model.WaitReason{
 			Code: c.Reason.String(), Count: c.Count, Limit: c.Limit, Customers: c.Customers, Until: timeOf(c.Until), Remedy: c.Remedy,
-		})
+		}
+		switch {
+		case c.Reason != scheduling.NotBefore:
+		case r.Ending != "":
+			reason.Code, reason.Remedy = reasonBackoff, "its executor was given time to stop; then what runs at the end is run"
+		case r.AttemptsCompleted > 0:
+			reason.Code, reason.Remedy = reasonBackoff, "its last attempt failed, and the next one is made then; see its backoff"
+		}
+		out.Reasons = append(out.Reasons, reason)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/pop-platform/pop/plugins/driver"
 )
 
-// maxSummary bounds the agendas of a [Summary].
+// maxSummary bounds the agendas of a [model.Summary].
 const maxSummary = 10_000
 
 // Agenda returns an agenda as it was accepted.
@@ -100,13 +100,17 @@ func (e *Engine) Progress(ctx context.Context, id string) (model.AgendaProgress,
 
 // detail adds the operations that have not begun to a run's progress. They are not stored.
 func (e *Engine) detail(ctx context.Context, r *run) (model.AgendaProgress, error) {
-	agenda, err := e.readAgenda(ctx, r)
+	agenda, begun, err := e.grown(ctx, r)
 	if err != nil {
 		return model.AgendaProgress{}, err
 	}
-	known := make(map[string]model.OperationProgress, len(r.Operations))
-	for _, op := range r.Operations {
+	known := make(map[string]model.OperationProgress, len(begun))
+	generator := map[string]string{}
+	for _, op := range begun {
 		known[op.Operation] = op
+		for i := range op.Generated {
+			generator[op.Generated[i].Name] = op.Operation
+		}
 	}
 	p := r.AgendaProgress
 	p.Operations = make([]model.OperationProgress, len(agenda.Operations))
@@ -115,12 +119,26 @@ func (e *Engine) detail(ctx context.Context, r *run) (model.AgendaProgress, erro
 		if !ok {
 			progress = model.OperationProgress{Operation: op.Name, Params: op.Params}
 			progress.State = model.Waiting
+			if r.Outcome == model.Succeeded {
+				progress.State, progress.Outcome = model.Complete, model.Skipped
+			}
 		}
 		progress.ID = model.OperationProgressID(r.ID, op.Name)
 		progress.AgendaProgressID = r.ID
+		progress.GeneratedBy = generator[op.Name]
 		p.Operations[i] = progress
 	}
 	return p, nil
+}
+
+// grown returns the agenda of a run with what was generated, and the progress of the operations that have begun.
+func (e *Engine) grown(ctx context.Context, r *run) (model.Agenda, []model.OperationProgress, error) {
+	agenda, err := e.readAgenda(ctx, r)
+	if err != nil {
+		return model.Agenda{}, nil, err
+	}
+	begun, err := e.operationsOf(ctx, r)
+	return agenda.WithGenerated(begun), begun, err
 }
 
 // Await returns the progress of an agenda as soon as its version is not the one already seen, or when the wait is over.
@@ -238,12 +256,12 @@ func (e *Engine) runsOf(ctx context.Context, records []driver.Record) ([]stored,
 }
 
 // Summary returns the state of all agendas with a linkId that belong to the customers, nil for all. There being none is an error.
-func (e *Engine) Summary(ctx context.Context, linkID string, customerIDs []string) (Summary, error) {
-	s := Summary{LinkID: linkID}
+func (e *Engine) Summary(ctx context.Context, linkID string, customerIDs []string) (model.Summary, error) {
+	s := model.Summary{LinkID: linkID}
 	for cursor := ""; ; {
 		page, err := e.List(ctx, Filter{LinkID: linkID, CustomerIDs: customerIDs}, cursor, 1000)
 		if err != nil {
-			return Summary{}, err
+			return model.Summary{}, err
 		}
 		s.Agendas = append(s.Agendas, page.Progress...)
 		if cursor = page.Next; cursor == "" || len(s.Agendas) >= maxSummary {
@@ -251,7 +269,7 @@ func (e *Engine) Summary(ctx context.Context, linkID string, customerIDs []strin
 		}
 	}
 	if len(s.Agendas) == 0 {
-		return Summary{}, model.Errorf(model.NotFound, "nothing has the linkId %q", linkID)
+		return model.Summary{}, model.Errorf(model.NotFound, "nothing has the linkId %q", linkID)
 	}
 	s.State, s.Outcome, s.PercentComplete = summarize(s.Agendas)
 	return s, nil

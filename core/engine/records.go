@@ -16,11 +16,12 @@ import (
 
 // The kinds of record that the engine stores.
 const (
-	kindBody    driver.Kind = "body"    // an accepted agenda: Part is its id; never changes
-	kindRun     driver.Kind = "run"     // its run: Part is its id
-	kindSession driver.Kind = "session" // Part is the session's name
-	kindLog     driver.Kind = "log"     // what operations printed: see logKey
-	kindAccount driver.Kind = "account" // what a customer has used of its rate and quota: Part is the insight, Sort the customer
+	kindBody     driver.Kind = "body"     // an accepted agenda: Part is its id; never changes
+	kindRun      driver.Kind = "run"      // its run: Part is its id
+	kindSession  driver.Kind = "session"  // Part is the session's name
+	kindOverflow driver.Kind = "progress" // progress of operations that has no room in the run: Part is the agenda's id; never changes
+	kindLog      driver.Kind = "log"      // what operations printed: see logKey
+	kindAccount  driver.Kind = "account"  // what a customer has used of its rate and quota: Part is the insight, Sort the customer
 )
 
 // The indexes of kindRun.
@@ -42,6 +43,7 @@ func Schema() []driver.KindSchema {
 		{Kind: kindRun, Indexes: []string{indexLive, indexCustomer, indexLink}},
 		{Kind: kindSession},
 		{Kind: kindLog},
+		{Kind: kindOverflow},
 		{Kind: kindAccount},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/pop-platform/pop/core/model"
 	"github.com/pop-platform/pop/plugins/driver"
@@ -65,23 +66,32 @@ func (e *Engine) tryReports(ctx context.Context, reports []model.Report, results
 			results[i].Err = model.Errorf(model.Fenced, "there is no agenda %q any more", ids[n])
 			continue
 		}
-		next, changed, err := before.report(e.Now().UTC(), reports[i])
+		settled, err := e.settled(ctx, before.run)
+		if err != nil {
+			return nil, err
+		}
+		next, changed, err := before.report(e.Now().UTC(), reports[i], settled)
+		if err == nil && changed {
+			err = e.checkGenerated(ctx, before.run, reports[i].Operations)
+		}
 		if refused, ok := errors.AsType[*model.Error](err); ok {
 			results[i].Err = refused
 			continue
+		}
+		if err != nil {
+			return nil, err
 		}
 		if !changed {
 			e.observe(before.run, before.version) // in case the answer to the first report was lost
 			continue
 		}
-		op, err := before.put(next)
+		op, err := e.fit(ctx, before, next)
+		if refused, ok := errors.AsType[*model.Error](err); ok && refused.Kind == model.TooLarge {
+			results[i].Err = refused
+			continue
+		}
 		if err != nil {
 			return nil, err
-		}
-		if limit := e.store.Capabilities().MaxRecordBytes; len(op.Record.Body) > limit {
-			results[i].Err = model.Errorf(model.TooLarge, "the progress of agenda %q is %d bytes, the store takes at most %d; pass large results by reference",
-				next.ID, len(op.Record.Body), limit)
-			continue
 		}
 		groups, moved, written = append(groups, driver.Group{op}), append(moved, next), append(written, i)
 	}
@@ -92,6 +102,7 @@ func (e *Engine) tryReports(ctx context.Context, reports []model.Report, results
 	for n, outcome := range outcomes {
 		switch {
 		case outcome.Err == nil:
+			results[written[n]].Paused = moved[n].State == model.Executing && moved[n].Pause != nil
 			e.observe(moved[n], outcome.Versions[0])
 		case driver.IsConflict(outcome.Err):
 			e.recent.forget(moved[n].ID)
@@ -101,6 +112,39 @@ func (e *Engine) tryReports(ctx context.Context, reports []model.Report, results
 		}
 	}
 	return again, nil
+}
+
+// checkGenerated refuses operations that were generated and cannot be part of the agenda. Executors look at them before, to
+// fail what has generated them; the server must not depend on that.
+func (e *Engine) checkGenerated(ctx context.Context, r *run, operations []model.OperationProgress) error {
+	if !slices.ContainsFunc(operations, func(op model.OperationProgress) bool { return len(op.Generated) > 0 }) {
+		return nil
+	}
+	agenda, before, err := e.grown(ctx, r)
+	if err != nil {
+		return err
+	}
+	done := map[string]bool{}
+	for _, op := range before {
+		done[op.Operation] = op.Outcome == model.Succeeded
+	}
+	graph, issues := agenda.Graph()
+	for i, op := range operations {
+		if len(issues) > 0 {
+			break
+		}
+		if len(op.Generated) == 0 || done[op.Operation] {
+			continue
+		}
+		for _, issue := range agenda.Extend(graph, op.Operation, op.Generated) {
+			issue.Path = fmt.Sprintf("operationProgress[%d].generatedOperations.%s", i, issue.Path)
+			issues = append(issues, issue)
+		}
+	}
+	if len(issues) > 0 {
+		return &model.Error{Kind: model.Invalid, Detail: "the report cannot be taken in", Issues: issues}
+	}
+	return nil
 }
 
 // unsettled makes the insights of runs look at the store again, after a write of which it is not known what it did.

@@ -21,13 +21,6 @@ type Submitted struct {
 	Err      error                `json:"-"`
 }
 
-// RerunRequest says what to run again. With nothing set every operation is reset.
-type RerunRequest struct {
-	Continue      bool     `json:"continue,omitempty" doc:"Run only what has not succeeded."`
-	Operations    []string `json:"operations,omitempty" doc:"Reset these operations and everything that depends on them."`
-	SkipExecution bool     `json:"skipExecution,omitempty" doc:"Reset only; do not schedule."`
-}
-
 // Filter selects agendas in a list. CustomerIDs nil means all customers; the other fields restrict if set.
 type Filter struct {
 	CustomerIDs []string
@@ -37,19 +30,16 @@ type Filter struct {
 	Outcome     model.Outcome
 }
 
+// Rerun is what became of one agenda that was to be run again.
+type Rerun struct {
+	AgendaID string
+	Err      error
+}
+
 // Page is one page of a list.
 type Page struct {
 	Progress []model.AgendaProgress
 	Next     string // cursor of the next page; empty at the end
-}
-
-// Summary is the state of all agendas that share a linkId.
-type Summary struct {
-	LinkID          string                 `json:"linkId"`
-	State           model.State            `json:"processingState" enum:"WAITING,QUEUED,EXECUTING,COMPLETE"`
-	Outcome         model.Outcome          `json:"outcome,omitempty" enum:"succeeded,failed,cancelled" doc:"Set when all are COMPLETE: failed if any failed, else cancelled if any was, else succeeded."`
-	PercentComplete float64                `json:"percentComplete"`
-	Agendas         []model.AgendaProgress `json:"agendas"`
 }
 
 // Limits and defaults of the engine.

@@ -2,7 +2,9 @@ package engine
 
 import (
 	"fmt"
+	"hash/fnv"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pop-platform/pop/core/model"
@@ -27,20 +29,31 @@ type run struct {
 	Confirmed bool `json:"confirmed,omitempty"`
 	// Final is the fence whose final report was taken in, so that its repetition is not an error.
 	Final int64 `json:"final,omitempty"`
-	// OperationCount lets percentages be computed without the agenda.
+	// OperationCount lets percentages be computed without the agenda. It counts what was generated, too.
 	OperationCount int `json:"operationCount"`
+	// Backoff is the agenda's.
+	Backoff *model.Backoff `json:"backoff,omitempty"`
+	// Finale says that there are operations that run at the end, whatever happened.
+	Finale bool `json:"finale,omitempty"`
+	// LostEndings counts the executors that were lost while they ran those.
+	LostEndings int `json:"lostEndings,omitempty"`
+	// Overflow is where the progress of operations is kept that has no room here.
+	Overflow overflow `json:"overflow,omitzero"`
 }
 
 // live reports whether the run is still to be executed, and so belongs to a scheduler.
-func (r *run) live() bool { return r.State != model.Complete && !r.Held }
+func (r *run) live() bool {
+	return r.State != model.Complete && !r.Held && (r.State != model.Waiting || r.Pause == nil || !r.Pause.Until.IsZero())
+}
 
 // schedule moves a WAITING run to QUEUED.
 func (r *run) schedule(now time.Time) (*run, error) {
-	if r.State != model.Waiting || r.Held {
+	if r.State != model.Waiting || !r.live() || r.Ready > now.UnixNano() {
 		return nil, r.refuse("scheduled")
 	}
 	next := r.next(now)
 	next.State = model.Queued
+	next.Pause = nil // it is over, or it would not be the run's turn
 	next.DispatchSeq++
 	return next, nil
 }
@@ -52,7 +65,9 @@ func (r *run) claim(now time.Time, dispatchSeq int64, session string) (*run, err
 	}
 	next := r.next(now)
 	next.State = model.Executing
-	next.Message = ""
+	if next.Ending == "" { // else it says why
+		next.Message = ""
+	}
 	next.SessionID = session
 	next.Fence++
 	next.Confirmed = false
@@ -63,7 +78,8 @@ func (r *run) claim(now time.Time, dispatchSeq int64, session string) (*run, err
 }
 
 // report takes in what the executor says. The second result says whether anything changed: a repeated final report does not.
-func (r *run) report(now time.Time, rep model.Report) (*run, bool, error) {
+// What has succeeded according to settled, and is not in the run, stays as it is.
+func (r *run) report(now time.Time, rep model.Report, settled func(operation string) bool) (*run, bool, error) {
 	if repeated := rep.Fence == r.Final && r.Final == r.Fence; repeated && r.State != model.Executing {
 		return r, false, nil
 	}
@@ -76,8 +92,13 @@ func (r *run) report(now time.Time, rep model.Report) (*run, bool, error) {
 	}
 	next := r.next(now)
 	next.Confirmed = true
-	next.mergeOperations(rep.Operations)
-	next.Message = rep.Message
+	next.mergeOperations(rep.Operations, settled)
+	if next.Ending == "" {
+		next.Message = rep.Message
+		if rep.Ending == model.Failed && next.Finale {
+			next.Ending = rep.Ending
+		}
+	}
 	next.DiagnosticEvents = lastEvents(append(slices.Clip(r.DiagnosticEvents), rep.DiagnosticEvents...))
 	next.PercentComplete = next.percent()
 	switch rep.State {
@@ -87,13 +108,15 @@ func (r *run) report(now time.Time, rep model.Report) (*run, bool, error) {
 		next.wait(now)
 	case model.Complete:
 		next.Final = r.Fence
-		next.AttemptsCompleted++
+		next.AttemptsCompleted = min(r.AttemptsCompleted+1, r.MaximumAttempts)
 		switch {
-		case rep.Outcome == model.Succeeded:
+		case next.Ending == model.Cancelled:
+			next.complete(now, model.Cancelled, r.Message)
+		case next.Ending == "" && rep.Outcome == model.Succeeded:
 			next.complete(now, model.Succeeded, rep.Message)
 			next.PercentComplete = 100
-		case next.AttemptsCompleted < next.MaximumAttempts && retryable(rep.DiagnosticEvents) && retryableOperations(rep.Operations):
-			next.wait(now)
+		case next.Ending == "" && r.AttemptsCompleted+1 < r.MaximumAttempts && retryable(rep.DiagnosticEvents) && retryableOperations(rep.Operations):
+			next.wait(now.Add(r.Backoff.Delay(next.AttemptsCompleted, r.chance())))
 			next.Message = "failed, waiting for the next attempt"
 		default:
 			next.complete(now, model.Failed, rep.Message)
@@ -124,28 +147,101 @@ func (r *run) reclaim(now time.Time, session string, fence int64, why string) (*
 		return nil, r.refuse("reclaimed")
 	}
 	next := r.next(now)
-	next.AttemptsCompleted++
+	next.AttemptsCompleted = min(r.AttemptsCompleted+1, r.MaximumAttempts)
 	next.DiagnosticEvents = lastEvents(append(slices.Clip(r.DiagnosticEvents), model.DiagnosticEvent{Time: now, Message: why, StatusCode: model.StatusExecutorLost}))
-	if next.AttemptsCompleted < next.MaximumAttempts {
+	switch {
+	case r.Ending == "" && next.AttemptsCompleted < next.MaximumAttempts:
 		next.wait(now)
 		next.Message = "executor lost, waiting for the next attempt"
-		return next, nil
+	case r.Ending == "" && r.Finale:
+		next.endOperations(now, model.Failed)
+		next.Ending = model.Failed
+		next.Message = why
+		next.wait(now)
+	case r.Ending != "" && r.LostEndings+1 < r.MaximumAttempts:
+		next.LostEndings++
+		next.wait(now)
+	default:
+		outcome := model.Failed
+		if r.Ending != "" {
+			outcome, why = r.Ending, r.Message
+		}
+		next.complete(now, outcome, why)
+		next.endOperations(now, model.Failed)
 	}
-	next.complete(now, model.Failed, why)
-	next.endOperations(now, model.Failed)
 	return next, nil
 }
 
-// cancel ends a run that has not ended. Its executor, if any, is fenced out.
-func (r *run) cancel(now time.Time, why string) (*run, error) {
+// cancel ends a run that has not ended. Its executor, if any, is fenced out. If something of it has begun, operations that run
+// always are run first, once the executor has had time to stop; to cancel once more leaves them out.
+func (r *run) cancel(now time.Time, why string, stopTime time.Duration) (*run, error) {
 	if r.State == model.Complete {
 		return nil, model.Errorf(model.Conflict, "agenda %q is already COMPLETE (%s)", r.ID, r.Outcome)
 	}
 	next := r.next(now)
 	next.Fence++
-	next.complete(now, model.Cancelled, why)
 	next.endOperations(now, model.Cancelled)
+	next.Pause = nil
+	if r.Finale && r.Ending == "" && !r.StartedTime.IsZero() {
+		next.Ending, next.Message = model.Cancelled, why
+		if r.State == model.Executing {
+			now = now.Add(stopTime)
+		}
+		next.wait(now)
+		return next, nil
+	}
+	next.complete(now, model.Cancelled, why)
 	return next, nil
+}
+
+// pause holds a run. What runs of it is left to end, or fenced out if it is to be interrupted.
+func (r *run) pause(now time.Time, pause model.Pause, interrupt bool) (*run, error) {
+	if r.State == model.Complete {
+		return nil, model.Errorf(model.Conflict, "agenda %q is COMPLETE (%s); there is nothing to pause", r.ID, r.Outcome)
+	}
+	next := r.next(now)
+	next.Pause = &pause
+	if r.State != model.Executing || interrupt {
+		if r.State == model.Executing {
+			next.Fence++
+			next.interruptOperations()
+		}
+		next.wait(now)
+		if next.Ending == "" {
+			next.Message = pausedMessage(pause)
+		}
+	}
+	return next, nil
+}
+
+// resume ends a pause.
+func (r *run) resume(now time.Time) (*run, error) {
+	if r.Pause == nil {
+		return nil, model.Errorf(model.Conflict, "agenda %q is not paused; it is %s", r.ID, r.State)
+	}
+	next := r.next(now)
+	next.Pause = nil
+	if r.State == model.Waiting {
+		next.wait(now)
+		if next.Ending == "" {
+			next.Message = "pending"
+		}
+	}
+	return next, nil
+}
+
+func pausedMessage(p model.Pause) string {
+	return strings.TrimSuffix(fmt.Sprintf("paused by %s: %s", p.By, p.Reason), ": ")
+}
+
+// interruptOperations notes that operations were stopped that are to be run again.
+func (r *run) interruptOperations() {
+	r.Operations = slices.Clone(r.Operations)
+	for i := range r.Operations {
+		if op := &r.Operations[i]; op.State == model.Executing {
+			op.State, op.Message = model.Waiting, "interrupted: the agenda is paused"
+		}
+	}
 }
 
 // endOperations ends the operations that nobody runs any more.
@@ -158,16 +254,19 @@ func (r *run) endOperations(now time.Time, outcome model.Outcome) {
 	}
 }
 
-// rerun makes an ended run wait again. Operations named in reset lose their progress.
-func (r *run) rerun(now time.Time, reset map[string]bool, skipExecution bool) (*run, error) {
+// rerun makes an ended run wait again, with the progress of the operations that keep it.
+func (r *run) rerun(now time.Time, kept []model.OperationProgress, operationCount int, skipExecution bool) (*run, error) {
 	if r.State != model.Complete && (!r.Held || r.State != model.Waiting) {
 		return nil, model.Errorf(model.Conflict, "agenda %q is %s; cancel it or wait until it is COMPLETE", r.ID, r.State)
 	}
 	next := r.next(now)
-	next.Operations = slices.DeleteFunc(slices.Clone(r.Operations), func(op model.OperationProgress) bool { return reset[op.Operation] })
+	next.Operations = kept
+	next.Overflow = overflow{Used: r.Overflow.Used}
+	next.OperationCount = operationCount
+	next.Pause = nil
 	next.wait(now)
 	next.Message = "pending"
-	next.Outcome = ""
+	next.Outcome, next.Ending, next.LostEndings = "", "", 0
 	next.CompletedTime = time.Time{}
 	next.AttemptsCompleted = 0
 	next.PercentComplete = next.percent()
@@ -191,14 +290,26 @@ func (r *run) next(now time.Time) *run {
 	return &next
 }
 
-func (r *run) wait(now time.Time) {
+// wait makes the run wait, until a time at least.
+func (r *run) wait(until time.Time) {
 	r.State = model.Waiting
 	r.SessionID = ""
-	r.Ready = now.UnixNano()
+	if r.Pause != nil && r.Pause.Until.After(until) {
+		until = r.Pause.Until
+	}
+	r.Ready = until.UnixNano()
+}
+
+// chance is a number in [0, 1) that differs from run to run and from attempt to attempt.
+func (r *run) chance() float64 {
+	h := fnv.New32a()
+	_, _ = fmt.Fprint(h, r.ID, r.AttemptsCompleted) // never fails
+	return float64(h.Sum32()) / (1 << 32)
 }
 
 func (r *run) complete(now time.Time, outcome model.Outcome, message string) {
 	r.State = model.Complete
+	r.Ending, r.Pause = "", nil
 	r.Outcome = outcome
 	r.Message = message
 	if message == "" {
@@ -208,8 +319,9 @@ func (r *run) complete(now time.Time, outcome model.Outcome, message string) {
 	r.CompletedTime = now
 }
 
-// mergeOperations replaces the progress of operations by name. A succeeded operation stays as it is.
-func (r *run) mergeOperations(changed []model.OperationProgress) {
+// mergeOperations replaces the progress of operations by name. A succeeded operation stays as it is, so that what it has
+// generated is taken in once.
+func (r *run) mergeOperations(changed []model.OperationProgress, settled func(operation string) bool) {
 	if len(changed) == 0 {
 		return
 	}
@@ -219,14 +331,23 @@ func (r *run) mergeOperations(changed []model.OperationProgress) {
 		at[op.Operation] = i
 	}
 	for _, op := range changed {
-		op.ID, op.AgendaProgressID = "", "" // derived on read
+		op.ID, op.AgendaProgressID, op.GeneratedBy = "", "", "" // derived on read
 		i, ok := at[op.Operation]
-		switch {
-		case !ok:
+		if ok && r.Operations[i].Outcome == model.Succeeded || !ok && settled != nil && settled(op.Operation) {
+			continue
+		}
+		if op.Outcome != model.Succeeded {
+			op.Generated = nil
+		}
+		r.OperationCount += len(op.Generated)
+		for i := range op.Generated {
+			r.Finale = r.Finale || op.Generated[i].When.AtTheEnd()
+		}
+		if ok {
+			r.Operations[i] = op
+		} else {
 			at[op.Operation] = len(r.Operations)
 			r.Operations = append(r.Operations, op)
-		case r.Operations[i].Outcome != model.Succeeded:
-			r.Operations[i] = op
 		}
 	}
 }
@@ -236,7 +357,7 @@ func (r *run) percent() float64 {
 	if r.OperationCount == 0 {
 		return 0
 	}
-	sum := 0.0
+	sum := 100 * float64(r.Overflow.Succeeded)
 	for _, op := range r.Operations {
 		switch {
 		case op.Outcome == model.Succeeded:

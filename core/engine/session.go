@@ -24,6 +24,7 @@ type sessionRecord struct {
 	ID        string        `json:"id"`
 	ExpiresAt time.Time     `json:"expiresAt"`
 	Revoked   []model.Lease `json:"revoked,omitempty"`
+	Paused    []model.Lease `json:"paused,omitempty"`
 }
 
 // sessionCache remembers until when sessions are known to live, so that most checks need no read.
@@ -92,15 +93,15 @@ func (e *Engine) Heartbeat(ctx context.Context, id string) (model.Session, error
 		if err != nil {
 			return model.Session{}, err
 		}
-		revoked := s.Revoked
-		s.Revoked, s.ExpiresAt = nil, e.Now().Add(e.Lease).UTC()
+		revoked, paused := s.Revoked, s.Paused
+		s.Revoked, s.Paused, s.ExpiresAt = nil, nil, e.Now().Add(e.Lease).UTC()
 		if err := e.writeSession(ctx, s, driver.IfVersion, version); driver.IsConflict(err) {
 			continue
 		} else if err != nil {
 			return model.Session{}, err
 		}
 		out := e.session(s)
-		out.Revoked = revoked
+		out.Revoked, out.Paused = revoked, paused
 		return out, nil
 	}
 }
@@ -129,12 +130,22 @@ func (e *Engine) CloseSession(ctx context.Context, id string) error {
 // revoke tells the executor of a session, with its next heartbeat, that a lease was taken away. It only makes the executor stop
 // sooner: its reports are refused in any case.
 func (e *Engine) revoke(ctx context.Context, sessionID string, lease model.Lease) {
+	e.tell(ctx, sessionID, func(s *sessionRecord) { s.Revoked = append(s.Revoked, lease) })
+}
+
+// tellPaused tells the executor of a session, with its next heartbeat, that an agenda was paused.
+func (e *Engine) tellPaused(ctx context.Context, sessionID string, lease model.Lease) {
+	e.tell(ctx, sessionID, func(s *sessionRecord) { s.Paused = append(s.Paused, lease) })
+}
+
+// tell leaves something to say with a session's next heartbeat.
+func (e *Engine) tell(ctx context.Context, sessionID string, leave func(*sessionRecord)) {
 	for {
 		s, version, err := e.readSession(ctx, sessionID)
 		if err != nil {
 			return
 		}
-		s.Revoked = append(s.Revoked, lease)
+		leave(&s)
 		if err = e.writeSession(ctx, s, driver.IfVersion, version); !driver.IsConflict(err) {
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,7 +121,7 @@ func newRun(a *model.Agenda, bodySort string, now time.Time) *run {
 	}
 	r := &run{
 		Body: bodySort, Held: held, DoNotRun: held, Ready: ready.UnixNano(), Priority: int8(a.Priority),
-		OperationCount: len(a.Operations),
+		OperationCount: len(a.Operations), Backoff: a.Backoff, Finale: slices.ContainsFunc(a.Operations, runsAtTheEnd),
 	}
 	r.Meta = a.Meta
 	r.AgendaID = a.ID
@@ -134,6 +135,8 @@ func newRun(a *model.Agenda, bodySort string, now time.Time) *run {
 	}
 	return r
 }
+
+func runsAtTheEnd(op model.Operation) bool { return op.When.AtTheEnd() }
 
 func validateIdempotencyKey(key string) error {
 	if len(key) > maxIdempotencyKey || strings.ContainsFunc(key, func(r rune) bool { return r < ' ' }) {

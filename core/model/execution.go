@@ -10,6 +10,7 @@ type Session struct {
 	ExpiresAt time.Time `json:"expiresAt"`
 	Heartbeat int64     `json:"heartbeatIntervalMs" doc:"How often to send a heartbeat, in milliseconds."`
 	Revoked   []Lease   `json:"revoked,omitempty" doc:"Leases taken away since the last heartbeat, such as those of cancelled agendas: stop their operations."`
+	Paused    []Lease   `json:"paused,omitempty" doc:"Leases whose agendas were paused since the last heartbeat: start nothing more of them, and hand them back when what runs has ended."`
 }
 
 // Lease is the right to run an agenda and to report on it, as long as the session lives and no newer fence was given out.
@@ -30,6 +31,7 @@ type Report struct {
 	Lease
 	SessionID  string              `json:"sessionId"`
 	Status                         // of the run; Complete ends the attempt, Waiting hands the agenda back unfinished
+	Ending     Outcome             `json:"ending,omitempty" enum:"failed,cancelled" doc:"Set once it is certain how the agenda is going to end, and only operations that run on failure or always are left."`
 	Operations []OperationProgress `json:"operationProgress,omitempty"`
 }
 
@@ -46,4 +48,6 @@ type ReportResult struct {
 	AgendaID string `json:"agendaId"`
 	// Err is nil if the report was taken in. An error of kind [Fenced] means that the lease is lost: stop the agenda's operations.
 	Err *Error `json:"error,omitempty"`
+	// Paused says that the agenda is paused: start nothing more of it, and hand it back when what runs has ended.
+	Paused bool `json:"paused,omitempty"`
 }

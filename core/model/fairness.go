@@ -17,7 +17,7 @@ type Explanation struct {
 
 // WaitReason is a reason why an agenda waits.
 type WaitReason struct {
-	Code      string    `json:"code" enum:"HELD,CUSTOMER_PAUSED,CUSTOMER_CAP,QUOTA,RATE_LIMIT,INSIGHT_PAUSED,INSIGHT_CAP,QUEUE_FULL,SCHEDULED_FOR,BEHIND_OWN,BEHIND_OTHERS,NOT_CLAIMED,NO_PULLER,STARTING"`
+	Code      string    `json:"code" enum:"HELD,AGENDA_PAUSED,BACKOFF,CUSTOMER_PAUSED,CUSTOMER_CAP,QUOTA,RATE_LIMIT,INSIGHT_PAUSED,INSIGHT_CAP,QUEUE_FULL,SCHEDULED_FOR,BEHIND_OWN,BEHIND_OTHERS,NOT_CLAIMED,NO_PULLER,STARTING"`
 	Count     int       `json:"count,omitempty" doc:"How many are in flight, used, queued or ahead."`
 	Limit     int       `json:"limit,omitempty" doc:"Of how many, where there is a limit."`
 	Customers int       `json:"customers,omitempty" doc:"BEHIND_OTHERS: of how many customers."`

@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -88,6 +89,19 @@ func (c *checker) period(path string, seconds float64) {
 	if !(seconds > 0 && seconds <= maxPeriod.Seconds()) || math.IsInf(seconds, 0) {
 		c.issue(path, "is %v; it must be more than 0 and at most %.0f", seconds, maxPeriod.Seconds())
 	}
+}
+
+// Validate returns what is wrong with a pause that begins now.
+func (p *Pause) Validate(now time.Time) []Issue {
+	var c checker
+	c.pause(p)
+	if !p.Until.IsZero() && !p.Until.After(now) {
+		c.issue("pause.until", "is %s, which is over; name a time to come, or none", p.Until.Format(time.RFC3339))
+	}
+	for i := range c.issues {
+		c.issues[i].Path = strings.TrimPrefix(c.issues[i].Path, "pause.")
+	}
+	return c.result()
 }
 
 func (c *checker) pause(p *Pause) {

@@ -24,12 +24,13 @@ const (
 	Succeeded Outcome = "succeeded"
 	Failed    Outcome = "failed"
 	Cancelled Outcome = "cancelled"
+	Skipped   Outcome = "skipped" // of an operation only: the agenda has succeeded without it
 )
 
 // Status is what an agenda's progress and an operation's progress have in common.
 type Status struct {
 	State            State             `json:"processingState" enum:"WAITING,QUEUED,EXECUTING,COMPLETE"`
-	Outcome          Outcome           `json:"outcome,omitempty" enum:"succeeded,failed,cancelled" doc:"Set when the state is COMPLETE."`
+	Outcome          Outcome           `json:"outcome,omitempty" enum:"succeeded,failed,cancelled,skipped" doc:"Set when the state is COMPLETE. Only an operation can be skipped."`
 	Message          string            `json:"processingStateMessage,omitempty"`
 	PercentComplete  float64           `json:"percentComplete" minimum:"0" maximum:"100"`
 	StartedTime      time.Time         `json:"startedTime,omitzero"`
@@ -48,6 +49,8 @@ type AgendaProgress struct {
 	MaximumAttempts   int                 `json:"maximumAttempts"`
 	Fence             int64               `json:"fence" doc:"Grows with every claim. Reports with an older fence are refused."`
 	SessionID         string              `json:"sessionId,omitempty" doc:"Session of the executor that runs the agenda."`
+	Pause             *Pause              `json:"pause,omitempty" doc:"While it is there, nothing of the agenda is started."`
+	Ending            Outcome             `json:"ending,omitempty" enum:"failed,cancelled" doc:"How it is going to end: only operations that run on failure or always are left."`
 	Operations        []OperationProgress `json:"operationProgress,omitempty"`
 }
 
@@ -60,6 +63,8 @@ type OperationProgress struct {
 	AttemptCount  int             `json:"attemptCount"`
 	AttemptTime   time.Time       `json:"attemptTime,omitzero" doc:"When the last attempt started."`
 	ResultPayload json.RawMessage `json:"resultPayload,omitempty" doc:"Result of a succeeded operation, any JSON."`
+	Generated     []Operation     `json:"generatedOperations,omitempty" doc:"Operations that a succeeded operation added to the agenda."`
+	GeneratedBy   string          `json:"generatedBy,omitempty" doc:"Name of the operation that added this one."`
 	Params        Params          `json:"params,omitempty"`
 }
 

@@ -77,7 +77,7 @@ func (v *AgendaTemplate) names() []string {
 // knownInPayload reports whether a name may mean something to the executor.
 func knownInPayload(name string) bool {
 	_, isResult := workflow.ResultOf(name)
-	return isResult || name == workflow.AgendaID || name == workflow.OperationName || name == workflow.Params
+	return isResult || name == workflow.AgendaID || name == workflow.OperationName || name == workflow.Params || name == workflow.Failures
 }
 
 // clone returns a copy whose operations and params can be changed.

@@ -144,7 +144,7 @@ func TestTemplateIssuesAreFoundBeforeItIsUsed(t *testing.T) {
 			{"agenda.linkId", `reference @<a.out>: there is nothing called "a.out"; the template knows pop.payload`},
 			{"agenda.params.k", `reference @<x>: there is nothing called "x"; the template knows pop.payload`},
 			{"agenda.operations[0].params.k", `reference @<pop.agendaId>: there is nothing called "pop.agendaId"; the template knows pop.payload`},
-			{"agenda.operations[0].payload", `reference @<y> at /0: there is nothing called "y"; write @<name.out> for the result of an operation, or one of pop.agendaId, pop.operationName, pop.params, pop.payload`},
+			{"agenda.operations[0].payload", `reference @<y> at /0: there is nothing called "y"; write @<name.out> for the result of an operation, or one of pop.agendaId, pop.operationName, pop.params, pop.failures, pop.payload`},
 			{"agenda.operations[0].payload", `reference @<b.out> at /1: there is no operation "b"`},
 		}},
 		{"a cycle", `{"customerId":"acme","agenda":{"operations":[{"name":"a","type":"t","payload":"@<b.out>"},{"name":"b","type":"t","params":{"dependsOn":"a"}}]}}`, []model.Issue{

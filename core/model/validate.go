@@ -44,7 +44,21 @@ func (a *Agenda) check(c *checker) {
 		c.issue("operations", "there are %d operations, more than the %d that an agenda may have; split it into several agendas", len(a.Operations), MaxOperations)
 		return
 	}
-	for i, operation := range a.Operations {
+	c.count("parallelism", optional(a.Parallelism), "as many as the executor lets")
+	switch a.FailurePolicy {
+	case "", FailureStop, FailureContinue:
+	default:
+		c.issue("failurePolicy", "is %q; it must be %s or %s, or absent for %s", clip(string(a.FailurePolicy)), FailureStop, FailureContinue, FailureStop)
+	}
+	c.backoff("backoff", a.Backoff)
+	c.timeout("timeoutSeconds", a.TimeoutSeconds)
+	c.operations(a.Operations)
+}
+
+// operations validates everything but how the operations hang together.
+func (c *checker) operations(operations []Operation) {
+	for i := range operations {
+		operation := &operations[i]
 		if operation.Name != "" { // its absence is the graph's to report
 			c.name(operationPath(i, "name"), operation.Name)
 		}
@@ -54,29 +68,97 @@ func (a *Agenda) check(c *checker) {
 			c.name(operationPath(i, "type"), operation.Type)
 		}
 		c.name(operationPath(i, "id"), operation.ID)
+		switch operation.When {
+		case "", workflow.OnSuccess, workflow.OnFailure, workflow.Always:
+		default:
+			c.issue(operationPath(i, "when"), "is %q; it must be %s, %s or %s, or absent for %s", clip(string(operation.When)),
+				workflow.OnSuccess, workflow.OnFailure, workflow.Always, workflow.OnSuccess)
+		}
+		if n := operation.MaximumAttempts; n < 0 || n > MaxMaximumAttempts {
+			c.issue(operationPath(i, "maximumAttempts"), "is %d; it must be 1 to %d, or absent for 1", n, MaxMaximumAttempts)
+		}
+		if operation.Backoff != nil {
+			c.backoff(operationPath(i, "backoff"), operation.Backoff)
+		}
+		if operation.TimeoutSeconds != 0 {
+			c.timeout(operationPath(i, "timeoutSeconds"), operation.TimeoutSeconds)
+		}
 	}
 }
 
-// Graph returns how the agenda's operations depend on each other, or all that is wrong with that. References may name the
-// results of the operations, what every payload may refer to, and the other names given.
-func (a *Agenda) Graph(names ...string) (*workflow.Graph, []Issue) {
-	var issues []Issue
-	operations := make([]workflow.Operation, len(a.Operations))
-	for i := range a.Operations {
-		dependsOn, err := a.Operations[i].DependsOn()
-		if err != nil {
-			issues = append(issues, Issue{operationPath(i, "params.dependsOn"), err.Error()})
+func (c *checker) backoff(path string, b *Backoff) {
+	if b == nil {
+		return
+	}
+	check := func(name string, seconds *float64) {
+		if seconds != nil && !(*seconds >= 0 && *seconds <= maxPeriod.Seconds()) { // NaN is neither
+			c.issue(path+"."+name, "is %v; it must be 0 to %.0f", *seconds, maxPeriod.Seconds())
 		}
-		operations[i] = workflow.Operation{Name: a.Operations[i].Name, Payload: a.Operations[i].Payload, DependsOn: dependsOn}
 	}
-	graph, more := workflow.Compile(operations, names...)
-	for _, issue := range more {
-		issues = append(issues, Issue{issue.Path, issue.Message})
+	check("initialSeconds", b.InitialSeconds)
+	check("maximumSeconds", b.MaximumSeconds)
+	if b.InitialSeconds != nil && b.MaximumSeconds != nil && *b.InitialSeconds > *b.MaximumSeconds {
+		c.issue(path+".initialSeconds", "is %v, more than the maximumSeconds, %v", *b.InitialSeconds, *b.MaximumSeconds)
 	}
-	if len(issues) > 0 {
+}
+
+func (c *checker) timeout(path string, seconds float64) {
+	if !(seconds >= 0 && seconds <= maxPeriod.Seconds()) { // NaN is neither
+		c.issue(path, "is %v; it must be more than 0 and at most %.0f, or absent", seconds, maxPeriod.Seconds())
+	}
+}
+
+// optional returns nil for a number that is absent.
+func optional(n int) *int {
+	if n == 0 {
+		return nil
+	}
+	return &n
+}
+
+// Graph returns how the agenda's operations depend on each other, or all that is wrong with that. References may name the
+// results of the operations and what every payload may refer to.
+func (a *Agenda) Graph() (*workflow.Graph, []Issue) { return a.graph(a.scope()) }
+
+// scope is what references may name besides results.
+func (a *Agenda) scope() workflow.Scope {
+	params := json.RawMessage("{}")
+	if len(a.Params) > 0 {
+		var err error
+		if params, err = json.Marshal(a.Params); err != nil { // a value that is not JSON: it cannot be looked into
+			params = nil
+		}
+	}
+	return workflow.Scope{Params: params}
+}
+
+func (a *Agenda) graph(scope workflow.Scope) (*workflow.Graph, []Issue) {
+	operations, issues := graphOperations(a.Operations)
+	graph, more := workflow.Compile(operations, scope)
+	if issues = append(issues, issuesOf(more)...); len(issues) > 0 {
 		return nil, issues
 	}
 	return graph, nil
+}
+
+// graphOperations returns what a graph needs to know of operations.
+func graphOperations(all []Operation) (operations []workflow.Operation, issues []Issue) {
+	operations = make([]workflow.Operation, len(all))
+	for i := range all {
+		dependsOn, err := all[i].DependsOn()
+		if err != nil {
+			issues = append(issues, Issue{operationPath(i, "params.dependsOn"), err.Error()})
+		}
+		operations[i] = workflow.Operation{Name: all[i].Name, Payload: all[i].Payload, DependsOn: dependsOn, When: all[i].When}
+	}
+	return operations, issues
+}
+
+func issuesOf(all []workflow.Issue) (issues []Issue) {
+	for _, issue := range all {
+		issues = append(issues, Issue{issue.Path, issue.Message})
+	}
+	return issues
 }
 
 // DependsOn returns the operations that params.dependsOn names. It is a list of names, or a string of them with commas in

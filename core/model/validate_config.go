@@ -106,7 +106,7 @@ func (v *AgendaTemplate) checkAgenda(c *checker) {
 		dynamic = dynamic || f.shapesGraph && (len(refs) > 0 || err != nil)
 	})
 	if !dynamic {
-		_, issues := v.Agenda.Graph(names...)
+		_, issues := v.Agenda.graph(workflow.Scope{Names: names})
 		for _, issue := range issues {
 			c.issue(issue.Path, "%s", issue.Message)
 		}

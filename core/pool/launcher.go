@@ -39,6 +39,14 @@ type Task struct {
 	OnProgress func(Progress)
 	// OnOutput is what Print calls, if it is not nil.
 	OnOutput func([]byte)
+
+	lastTry   bool // it is not tried again in this attempt of the agenda
+	generated []model.Operation
+}
+
+// Generate adds operations to the agenda, should this one succeed. It is called before Launch returns.
+func (t *Task) Generate(operations ...model.Operation) {
+	t.generated = append(t.generated, operations...)
 }
 
 // Print hands on what the operation printed, whole lines or parts of long ones, without secrets. It returns at once.
@@ -86,3 +94,6 @@ var (
 	// ErrDraining means that the executor is shutting down and hands its unfinished agendas back.
 	ErrDraining = errors.New("the executor is shutting down")
 )
+
+// errPaused is why an agenda is handed back that is paused.
+var errPaused = errors.New("the agenda is paused")

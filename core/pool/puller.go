@@ -360,3 +360,14 @@ func (p *Puller) idle() bool {
 	defer p.reporter.mu.Unlock()
 	return running == 0 && p.reporter.unsettled == 0
 }
+
+// pause keeps more from being started of runs that were paused.
+func (p *Puller) pause(leases []model.Lease) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, lease := range leases {
+		if r := p.runs[lease.AgendaID]; r != nil && r.Fence == lease.Fence {
+			r.pause()
+		}
+	}
+}

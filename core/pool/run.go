@@ -2,7 +2,7 @@ package pool
 
 import (
 	"context"
-	"slices"
+	"sync"
 	"time"
 
 	"github.com/pop-platform/pop/core/model"
@@ -14,14 +14,18 @@ type run struct {
 	sessionID        string
 	ctx              context.Context //nolint:containedctx // its end is the end of the right to run the agenda
 	cancel           context.CancelCauseFunc
-	ended            chan struct{} // closed when none of its operations runs any more
-	logSeq           int64         // belongs to logs
+	ended            chan struct{}   // closed when none of its operations runs any more
+	pause            func()          // start nothing more
+	paused           <-chan struct{} // closed by pause
+	logSeq           int64           // belongs to logs
 
 	// What follows belongs to the reporter.
-	status     model.Status // of the run; Complete or Waiting once it has ended
-	operations []operation  // in the order of the agenda
-	changed    bool         // there is something to report
-	urgent     bool         // and it should not wait
+	status     model.Status             // of the run; Complete or Waiting once it has ended
+	outcome    model.Outcome            // how the run is going to end, once that is certain
+	operations []operation              // in the order of the agenda, and behind them those that were generated
+	untold     map[string]chan struct{} // by operation: closed when the server knows what it has generated
+	changed    bool                     // there is something to report
+	urgent     bool                     // and it should not wait
 	place      place
 	listed     bool      // in the reporter's list of delayed runs
 	notBefore  time.Time // when the next report of an unfinished run may go out
@@ -55,23 +59,81 @@ const (
 func newRun(parent context.Context, a model.Assignment, sessionID string) *run {
 	r := &run{Assignment: a, sessionID: sessionID, ended: make(chan struct{}), status: model.Status{State: model.Executing}}
 	r.ctx, r.cancel = context.WithCancelCause(parent)
-	r.operations = make([]operation, len(a.Agenda.Operations))
-	for i := range r.operations {
-		name := a.Agenda.Operations[i].Name
-		r.operations[i].OperationProgress = priorProgress(a.Progress.Operations, i, name)
+	paused := make(chan struct{})
+	r.pause, r.paused = sync.OnceFunc(func() { close(paused) }), paused
+	prior := make(map[string]int, len(a.Progress.Operations))
+	for i := range a.Progress.Operations {
+		prior[a.Progress.Operations[i].Operation] = i
+	}
+	operations := a.Agenda.WithGenerated(a.Progress.Operations).Operations
+	r.operations = make([]operation, len(operations))
+	for i := range operations {
+		r.operations[i].OperationProgress = notBegun(operations[i].Name)
+		if at, ok := prior[operations[i].Name]; ok {
+			r.operations[i].OperationProgress = a.Progress.Operations[at]
+		}
 	}
 	return r
 }
 
-// priorProgress finds the progress of an operation, most likely at index i.
-func priorProgress(all []model.OperationProgress, i int, name string) model.OperationProgress {
-	if i >= len(all) || all[i].Operation != name {
-		i = slices.IndexFunc(all, func(p model.OperationProgress) bool { return p.Operation == name })
+func notBegun(name string) model.OperationProgress {
+	return model.OperationProgress{Operation: name, Status: model.Status{State: model.Waiting}}
+}
+
+// isPaused reports whether nothing more is to be started.
+func (r *run) isPaused() bool { return isClosed(r.paused) }
+
+// progress returns the progress of an operation.
+func (p *reporter) progress(r *run, i int) model.OperationProgress {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return r.operations[i].OperationProgress
+}
+
+// ending notes how the run is going to end. It goes out with the next report.
+func (p *reporter) ending(r *run, outcome model.Outcome) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r.outcome = outcome
+}
+
+// grow takes in operations that were generated.
+func (p *reporter) grow(r *run, generated []model.Operation) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range generated {
+		r.operations = append(r.operations, operation{OperationProgress: notBegun(generated[i].Name)})
 	}
-	if i < 0 {
-		return model.OperationProgress{Operation: name, Status: model.Status{State: model.Waiting}}
+}
+
+// updateAndTell is update for an operation that has generated others. The channel is closed when the server knows them.
+func (p *reporter) updateAndTell(r *run, i int, change func(op *model.OperationProgress)) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known := make(chan struct{})
+	if r.untold == nil {
+		r.untold = map[string]chan struct{}{}
 	}
-	return all[i]
+	r.untold[r.operations[i].Operation] = known
+	if p.change(r, i, change) {
+		r.calmUntil = time.Time{} // others wait for it
+		p.schedule(r)
+	}
+	return known
+}
+
+// accept notes what the server knows now.
+func (r *run) accept(report model.Report) {
+	if len(r.untold) == 0 {
+		return
+	}
+	for i := range report.Operations {
+		name := report.Operations[i].Operation
+		if known := r.untold[name]; known != nil && report.Operations[i].State == model.Complete {
+			close(known)
+			delete(r.untold, name)
+		}
+	}
 }
 
 func (r *run) succeeded(i int) bool {
@@ -100,7 +162,7 @@ func (r *run) percent() float64 {
 
 // report returns what the server does not know yet, and takes it as known.
 func (r *run) report() model.Report {
-	report := model.Report{Lease: r.Lease, SessionID: r.sessionID, Status: r.status}
+	report := model.Report{Lease: r.Lease, SessionID: r.sessionID, Status: r.status, Ending: r.outcome}
 	report.PercentComplete = r.percent()
 	r.changed, r.urgent = false, false
 	if r.refused {
@@ -150,7 +212,7 @@ func (r *run) answered() bool {
 
 // unknown returns what the server is not known to know.
 func (r *run) unknown() model.Report {
-	report := model.Report{Lease: r.Lease, SessionID: r.sessionID, Status: r.status}
+	report := model.Report{Lease: r.Lease, SessionID: r.sessionID, Status: r.status, Ending: r.outcome}
 	report.PercentComplete = r.percent()
 	for i := range r.operations {
 		if op := &r.operations[i]; !r.refused && (op.changed || op.asked) {

@@ -58,7 +58,7 @@ func (p *reporter) take() (runs []*run, reports []model.Report) {
 		r.place = inFlight
 		report := r.report()
 		for i := range report.Operations {
-			size += len(report.Operations[i].ResultPayload)
+			size += sizeOf(&report.Operations[i])
 		}
 		runs, reports = append(runs, r), append(reports, report)
 		if r.alone {
@@ -70,6 +70,15 @@ func (p *reporter) take() (runs []*run, reports []model.Report) {
 		signal(p.wake)
 	}
 	return runs, reports
+}
+
+// sizeOf is about how many bytes there are in what an operation has left.
+func sizeOf(op *model.OperationProgress) int {
+	size := len(op.ResultPayload)
+	for i := range op.Generated {
+		size += len(op.Generated[i].Name) + len(op.Generated[i].Payload) + 100
+	}
+	return size
 }
 
 // send makes one call and acts upon the answer. After an error, the runs that are still in flight are to be reported again.
@@ -104,6 +113,9 @@ func (p *reporter) send(ctx context.Context, runs []*run, reports []model.Report
 		switch answer := results[i].Err; {
 		case answer == nil:
 			p.accepted(r, reports[i], now)
+			if results[i].Paused {
+				r.pause()
+			}
 		case answer.Kind == model.Fenced || answer.Kind == model.NotFound:
 			p.log.Info("lease lost, agenda stopped", "agenda", r.AgendaID, "fence", r.Fence, "answer", answer)
 			p.settle(r)
@@ -135,6 +147,7 @@ func (p *reporter) again(runs []*run, reports []model.Report) {
 
 func (p *reporter) accepted(r *run, report model.Report, now time.Time) {
 	r.notBefore = now.Add(progressTime)
+	r.accept(report)
 	if report.State != model.Executing {
 		p.settle(r)
 	}

@@ -92,6 +92,7 @@ func (p *Puller) keepAlive(ctx context.Context, s *session) error {
 			failures, resting, last, next = 0, false, asked, asked.Add(s.interval)
 			s.extend(reply, asked)
 			p.revoke(reply.Revoked)
+			p.pause(reply.Paused)
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // told to stop
 		case kind == model.NotFound || kind == model.Fenced:

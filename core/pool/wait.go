@@ -22,6 +22,9 @@ func jitter(from, to time.Duration) time.Duration {
 	return from + rand.N(max(to-from, 1))
 }
 
+// chance returns a random number in [0, 1).
+func chance() float64 { return rand.Float64() }
+
 // sleep waits until d has passed, or ctx is done.
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)

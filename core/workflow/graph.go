@@ -1,10 +1,13 @@
 package workflow
 
-// Graph says which operations wait for which. It does not change and is safe for concurrent use. It has no cycles.
+// Graph says which operations wait for which. It has no cycles. It is safe for concurrent use as long as it is not extended.
 type Graph struct {
 	names      []string
 	index      map[string]int
+	folded     map[string]int // index by lower-cased name
+	when       []When
 	dependsOn  [][]int
+	given      []int // how many of the first of those were given, rather than referred to
 	dependents [][]int
 }
 
@@ -60,48 +63,4 @@ func (g *Graph) namesOf(indexes []int) []string {
 		names[i] = g.names[index]
 	}
 	return names
-}
-
-// Frontier follows one run through a graph: it says what may start as operations finish. A whole run costs a step for each
-// operation and each dependency. It is not safe for concurrent use.
-type Frontier struct {
-	graph *Graph
-	done  []bool
-	waits []int // how many dependencies are not done
-}
-
-// Frontier starts to follow a run in which some operations are done already, and returns those that may start, in the order
-// of the agenda.
-func (g *Graph) Frontier(done func(name string) bool) (f *Frontier, ready []string) {
-	f = &Frontier{graph: g, done: make([]bool, len(g.names)), waits: make([]int, len(g.names))}
-	for i, name := range g.names {
-		f.done[i] = done(name)
-	}
-	for i, dependencies := range g.dependsOn {
-		for _, dependency := range dependencies {
-			if !f.done[dependency] {
-				f.waits[i]++
-			}
-		}
-		if f.waits[i] == 0 && !f.done[i] {
-			ready = append(ready, g.names[i])
-		}
-	}
-	return f, ready
-}
-
-// Done notes that an operation is done and returns those that may start now because of it. Each operation is returned once
-// in a run. Noting it again, or a name that is not in the graph, changes nothing.
-func (f *Frontier) Done(name string) (ready []string) {
-	i, ok := f.graph.index[name]
-	if !ok || f.done[i] {
-		return nil
-	}
-	f.done[i] = true
-	for _, dependent := range f.graph.dependents[i] {
-		if f.waits[dependent]--; f.waits[dependent] == 0 && !f.done[dependent] {
-			ready = append(ready, f.graph.names[dependent])
-		}
-	}
-	return ready
 }

@@ -61,12 +61,12 @@ func TestIssuesSayWhatIsWrongWhereAndHowToMendIt(t *testing.T) {
 		{
 			"an unknown name of the platform",
 			[]workflow.Operation{op("a", `"@<pop.whatever>"`)},
-			[]workflow.Issue{{"operations[0].payload", `reference @<pop.whatever>: there is nothing called "pop.whatever"; write @<name.out> for the result of an operation, or one of pop.agendaId, pop.operationName, pop.params`}},
+			[]workflow.Issue{{"operations[0].payload", `reference @<pop.whatever>: there is nothing called "pop.whatever"; write @<name.out> for the result of an operation, or one of pop.agendaId, pop.operationName, pop.params, pop.failures`}},
 		},
 		{
 			"a result of nothing",
 			[]workflow.Operation{op("a", `"@<.out>"`)},
-			[]workflow.Issue{{"operations[0].payload", `reference @<.out>: there is nothing called ".out"; write @<name.out> for the result of an operation, or one of pop.agendaId, pop.operationName, pop.params`}},
+			[]workflow.Issue{{"operations[0].payload", `reference @<.out>: there is nothing called ".out"; write @<name.out> for the result of an operation, or one of pop.agendaId, pop.operationName, pop.params, pop.failures`}},
 		},
 		{
 			"a reference that does not end",
@@ -112,6 +112,22 @@ func TestIssuesSayWhatIsWrongWhereAndHowToMendIt(t *testing.T) {
 			{"operations[0]", `operations wait for each other: a → b → a; remove one of these dependencies`},
 			{"operations[2]", `operations wait for each other: c → d → c; remove one of these dependencies`},
 		}},
+		{"a result that may not be there when an operation runs at the end", []workflow.Operation{
+			op("a", ``), at(workflow.OnFailure, op("b", `["@<a.out::/x>","@<a.out::/x?none>"]`)),
+		}, []workflow.Issue{
+			{"operations[1].payload", `reference @<a.out::/x> at /0: the operation may run without that result; add a fallback as in @<a.out::/x?text>`},
+		}},
+		{"an operation that runs before what it depends on", []workflow.Operation{
+			at(workflow.Always, op("clean", ``)), op("a", ``, "clean"), op("b", `"@<clean.out::?x>"`),
+		}, []workflow.Issue{
+			{"operations[1].params.dependsOn", `"clean" runs always, when all that run on success have ended; only operations with such a when can depend on it`},
+			{"operations[2].payload", `reference @<clean.out::?x>: "clean" runs always, when all that run on success have ended; only operations with such a when can depend on it`},
+		}},
+		{
+			"a fallback that is said to be JSON and is not",
+			[]workflow.Operation{op("a", ``), op("b", `"@<a.out::/x??tru>"`)},
+			[]workflow.Issue{{"operations[1].payload", `reference @<a.out::/x??tru>: what follows ?? must be JSON, such as 640, true or [1,2], and tru is not; write ?tru for text`}},
+		},
 		{"everything at once", []workflow.Operation{op("a", `["@<x.out>","@<y.out>"]`, "z"), op("a", ``)}, []workflow.Issue{
 			{"operations[1].name", `operations[0] is called "a" already, and case does not matter; rename one of them`},
 			{"operations[0].params.dependsOn", `there is no operation "z"`},
@@ -121,7 +137,7 @@ func TestIssuesSayWhatIsWrongWhereAndHowToMendIt(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			graph, got := workflow.Compile(test.operations)
+			graph, got := workflow.Compile(test.operations, workflow.Scope{})
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Error(diff)
 			}
@@ -141,10 +157,10 @@ func TestIssuesAreBounded(t *testing.T) {
 		many[i] = op(fmt.Sprint(i), `"@<`+long+`.out>"`)
 		ring[i] = op(fmt.Sprint(i), ``, fmt.Sprint((i+1)%len(ring)))
 	}
-	if _, issues := workflow.Compile(many); len(issues) != workflow.MaxIssues || len(issues[0].Message) > 1000 {
+	if _, issues := workflow.Compile(many, workflow.Scope{}); len(issues) != workflow.MaxIssues || len(issues[0].Message) > 1000 {
 		t.Errorf("%d issues", len(issues))
 	}
-	_, issues := workflow.Compile(ring)
+	_, issues := workflow.Compile(ring, workflow.Scope{})
 	want := []workflow.Issue{{"operations[0]", "operations wait for each other: 0 → 1 → 2 → 3 → 4 → 5 → 6 → 7 → 8 → 9 → (9990 more) → 0; remove one of these dependencies"}}
 	if diff := cmp.Diff(want, issues); diff != "" {
 		t.Error(diff)
@@ -154,17 +170,36 @@ func TestIssuesAreBounded(t *testing.T) {
 func TestReferencesMayNameWhatIsKnown(t *testing.T) {
 	t.Parallel()
 	operations := []workflow.Operation{op("a", `["@<pop.agendaId>@<pop.operationName>","@<pop.params::/x>","@<bitrate>","@<<not one>"]`)}
-	if _, issues := workflow.Compile(operations, "bitrate"); issues != nil {
+	if _, issues := workflow.Compile(operations, workflow.Scope{Names: []string{"bitrate"}}); issues != nil {
 		t.Error(issues)
 	}
-	if _, issues := workflow.Compile(operations); len(issues) != 1 {
+	if _, issues := workflow.Compile(operations, workflow.Scope{}); len(issues) != 1 {
 		t.Error("a name that was not given was let through")
 	}
 }
 
+func TestPointersIntoParamsAreCheckedWhenTheParamsAreKnown(t *testing.T) {
+	t.Parallel()
+	operations := []workflow.Operation{op("a", `["@<pop.params>","@<pop.params::/x>","@<pop.params::/y/0>","@<pop.params::/z?w>"]`)}
+	if _, issues := workflow.Compile(operations, workflow.Scope{}); issues != nil {
+		t.Error(issues)
+	}
+	_, got := workflow.Compile(operations, workflow.Scope{Params: json.RawMessage(`{"x":null,"y":[]}`)})
+	want := []workflow.Issue{{"operations[0].payload", `reference @<pop.params::/y/0> at /2: the params of the agenda have no /y/0; add it there, correct the pointer, or add a fallback as in @<pop.params::/y/0?text>`}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// at returns an operation that is run in a course.
+func at(when workflow.When, o workflow.Operation) workflow.Operation {
+	o.When = when
+	return o
+}
+
 func mustCompile(t testing.TB, operations ...workflow.Operation) *workflow.Graph {
 	t.Helper()
-	graph, issues := workflow.Compile(operations)
+	graph, issues := workflow.Compile(operations, workflow.Scope{})
 	if len(issues) > 0 {
 		t.Fatal(issues)
 	}
@@ -178,7 +213,7 @@ func TestOperationsStartWhenWhatTheyWaitForIsDone(t *testing.T) {
 		op("video", `"@<info.out>"`), op("thumb", `"@<info.out>"`), op("info", ``))
 
 	frontier, ready := graph.Frontier(func(string) bool { return false })
-	steps := [][]string{ready, frontier.Done("info"), frontier.Done("thumb"), frontier.Done("thumb"), frontier.Done("unknown"), frontier.Done("video"), frontier.Done("package")}
+	steps := [][]string{ready, frontier.Succeeded("info"), frontier.Succeeded("thumb"), frontier.Succeeded("thumb"), frontier.Succeeded("unknown"), frontier.Succeeded("video"), frontier.Succeeded("package")}
 	if diff := cmp.Diff([][]string{{"info"}, {"video", "thumb"}, nil, nil, nil, {"package"}, nil}, steps); diff != "" {
 		t.Error(diff)
 	}
@@ -239,7 +274,7 @@ func TestEveryRunIsInATopologicalOrder(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		operations, dependencies := acyclic(t)
-		graph, issues := workflow.Compile(operations)
+		graph, issues := workflow.Compile(operations, workflow.Scope{})
 		if len(issues) > 0 {
 			t.Fatal(issues)
 		}
@@ -262,7 +297,7 @@ func TestEveryRunIsInATopologicalOrder(t *testing.T) {
 				}
 			}
 			done[name] = true
-			ready = append(ready, frontier.Done(name)...)
+			ready = append(ready, frontier.Succeeded(name)...)
 		}
 		if len(done) != len(operations) {
 			t.Fatalf("%d of %d operations ran", len(done), len(operations))
@@ -298,7 +333,7 @@ func TestACycleIsAlwaysFoundAndNamed(t *testing.T) {
 		operations[i].DependsOn = append(operations[i].DependsOn, from)
 		dependencies[back] = append(dependencies[back], from)
 
-		_, issues := workflow.Compile(operations)
+		_, issues := workflow.Compile(operations, workflow.Scope{})
 		if len(issues) == 0 {
 			t.Fatal("no issue")
 		}
@@ -352,7 +387,7 @@ func BenchmarkFrontier(b *testing.B) {
 		frontier, ready := graph.Frontier(func(string) bool { return false })
 		for len(ready) > 0 {
 			name := ready[len(ready)-1]
-			ready = append(ready[:len(ready)-1], frontier.Done(name)...)
+			ready = append(ready[:len(ready)-1], frontier.Succeeded(name)...)
 		}
 	}
 }

@@ -13,6 +13,7 @@ const (
 	AgendaID      = "pop.agendaId"      // id of the agenda
 	OperationName = "pop.operationName" // name of the operation that the payload belongs to
 	Params        = "pop.params"        // params of the agenda
+	Failures      = "pop.failures"      // what has failed in the attempt: a list of objects with operation, message and statusCode
 )
 
 // ResultName returns the name by which references name the result of an operation.
@@ -31,7 +32,7 @@ type Reference struct {
 	Text     string          // as written
 	Name     string          // what it names, such as mediaInfo.out
 	Pointer  string          // with its leading slash; empty for the whole value
-	Fallback json.RawMessage // a JSON string or null; nil if there is none
+	Fallback json.RawMessage // any JSON; nil if there is none
 	At       string          // JSON pointer of the string it stands in
 }
 
@@ -150,11 +151,17 @@ func parseReference(inner string) (ref *Reference, reason string) {
 	if i := badEscape(ref.Pointer); i >= 0 {
 		return nil, fmt.Sprintf("in a pointer, ~ must be followed by 0 or 1, as in ~0 for a tilde and ~1 for a slash (%s)", clip(ref.Pointer[i:]))
 	}
+	typed, isTyped := strings.CutPrefix(fallback, "?")
 	switch {
-	case hasFallback && fallback == "":
+	case !hasFallback:
+	case fallback == "":
 		ref.Fallback = json.RawMessage("null")
-	case hasFallback:
+	case !isTyped:
 		ref.Fallback = quote(fallback)
+	case !json.Valid([]byte(typed)):
+		return nil, fmt.Sprintf("what follows ?? must be JSON, such as 640, true or [1,2], and %s is not; write ?%s for text", clip(typed), clip(typed))
+	default:
+		ref.Fallback = json.RawMessage(strings.TrimSpace(typed))
 	}
 	return ref, ""
 }

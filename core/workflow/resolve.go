@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// Lookup returns the value that a name stands for, and false if there is none. An empty value stands for {}.
+// Lookup returns the value that a name stands for, and false if there is none, so that a fallback takes its place. An empty
+// value stands for {}.
 type Lookup func(name string) (json.RawMessage, bool)
 
 // Parse returns the references of a document in order. If some cannot be understood the error is [ReferenceErrors], and the
@@ -148,6 +149,8 @@ func (r *resolver) value(ref *Reference) (json.RawMessage, bool) {
 		case !known && r.fill:
 			r.unknown = append(r.unknown, *ref)
 			return nil, false
+		case !known && ref.Fallback != nil:
+			return r.count(ref, ref.Fallback)
 		case !known:
 			r.fail(ref, "there is nothing called "+clip(ref.Name))
 			return nil, false
@@ -165,15 +168,20 @@ func (r *resolver) value(ref *Reference) (json.RawMessage, bool) {
 		value = ref.Fallback
 	}
 	if value != nil {
-		if r.inserted += len(value); r.inserted > MaxInserted {
-			r.fail(ref, fmt.Sprintf("the values put in add up to more than %d MiB; pass the name of a file or an object instead of its content", MaxInserted>>20))
-			return nil, false
-		}
-		return value, true
+		return r.count(ref, value)
 	}
 	r.fail(ref, fmt.Sprintf("%s has no %s; correct the pointer, or add a fallback as in @<%s::%s?text>",
 		clip(ref.Name), clip(ref.Pointer), clip(ref.Name), clip(ref.Pointer)))
 	return nil, false
+}
+
+// count returns a value that is put in, unless all of them together are too much.
+func (r *resolver) count(ref *Reference, value json.RawMessage) (json.RawMessage, bool) {
+	if r.inserted += len(value); r.inserted > MaxInserted {
+		r.fail(ref, fmt.Sprintf("the values put in add up to more than %d MiB; pass the name of a file or an object instead of its content", MaxInserted>>20))
+		return nil, false
+	}
+	return value, true
 }
 
 func (r *resolver) fail(ref *Reference, reason string) {

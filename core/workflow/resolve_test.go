@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,6 +68,9 @@ func TestReferencesAreReplacedByWhatTheyName(t *testing.T) {
 		{"a bare question mark falls back to null", `"@<a.out::/nope?>"`, `null`},
 		{"a fallback may hold question marks", `"@<a.out::/nope?a?b>"`, `"a?b"`},
 		{"a fallback may be quoted", `"@<a.out::/nope?\"a\\b\">"`, `"\"a\\b\""`},
+		{"a fallback after two question marks is JSON", `["@<a.out::/nope??95>","@<a.out::/nope??[true, {\"k\":null}]>","@<a.out::/nope??\"?\">"]`, `[95,[true, {"k":null}],"?"]`},
+		{"a JSON fallback within text", `"q@<a.out::/nope??1.50>"`, `"q1.50"`},
+		{"a fallback stands in for an operation that has not succeeded", `["@<c.out::/x?95>","@<c.out::?none>","@<c.out::??0>"]`, `["95","none",0]`},
 		{"a fallback within text", `"q@<a.out::/nope?def>"`, `"qdef"`},
 		{"a null fallback within text", `"q@<a.out::/nope?>"`, `"qnull"`},
 		{"a fallback is left alone if there is a value", `"@<a.out::/x?95>"`, `"1"`},
@@ -119,7 +123,6 @@ func TestAReferenceThatCannotBeReplacedSaysWhichWhereAndWhy(t *testing.T) {
 	for _, test := range []struct{ name, doc, reference, at, reason string }{
 		{"a pointer that finds nothing", `{"v":["@<a.out::/nope>"]}`, "@<a.out::/nope>", "/v/0", "a.out has no /nope; correct the pointer, or add a fallback as in @<a.out::/nope?text>"},
 		{"an unknown name", `{"a/b~":"@<c.out>"}`, "@<c.out>", "/a~1b~0", "there is nothing called c.out"},
-		{"a fallback is not for an unknown name", `"@<c.out::/x?95>"`, "@<c.out::/x?95>", "", "there is nothing called c.out"},
 		{"a fallback without a pointer is part of the name", `"@<a.out?95>"`, "@<a.out?95>", "", "there is nothing called a.out?95"},
 		{"space is part of the name", `"@<  text >"`, "@<  text >", "", "there is nothing called   text "},
 		{"an object in text", `[1,"x@<a.out::/o>"]`, "@<a.out::/o>", "/1", "the value is an object, which has no text; make the reference the whole string, or point at a part of it"},
@@ -408,7 +411,10 @@ func TestWhatIsFilledInIsDataWhenTheResultIsResolved(t *testing.T) {
 }
 
 func FuzzResolve(f *testing.F) {
-	for _, doc := range []string{`"@<a.out::/n>"`, `{"k":["x@<a.out::/x?>@<<",1.50]}`, `"\u0040\u003ca.out>"`, `["@<b.out>","@<"]`, `{"@<":"\\@<a.out::/p~1q>"}`} {
+	for _, doc := range []string{
+		`"@<a.out::/n>"`, `{"k":["x@<a.out::/x?>@<<",1.50]}`, `"\u0040\u003ca.out>"`, `["@<b.out>","@<"]`, `{"@<":"\\@<a.out::/p~1q>"}`,
+		`["@<a.out::/none??{\"k\":[1]}>","x@<b.out::?y>","@<a.out::/n??\u003e>"]`,
+	} {
 		f.Add([]byte(doc), []byte(`{"n":5,"x":"@<a.out>","p/q":[true,null]}`))
 	}
 	f.Fuzz(func(t *testing.T, doc, value []byte) {
@@ -448,6 +454,41 @@ func FuzzParse(f *testing.F) {
 		}
 		if err != nil && resolveErr == nil {
 			t.Errorf("%s was resolved to %s, but not parsed: %v", doc, got, err)
+		}
+	})
+}
+
+// FuzzCompile holds what is compiled against what can be resolved: if a graph has no issue, every payload can be resolved once
+// all results have whatever its pointers point at.
+func FuzzCompile(f *testing.F) {
+	f.Add([]byte(`["@<a.out::/x>","@<c.out::/y??1>"]`), []byte(`{"k":"@<a.out>@<pop.params::/p>"}`), "a, b", "onFailure")
+	f.Add([]byte(`"@<c.out>"`), []byte(`"@<b.out>"`), "c", "")
+	f.Fuzz(func(t *testing.T, b, c []byte, dependsOn, when string) {
+		operations := []workflow.Operation{
+			{Name: "a"}, {Name: "b", Payload: b}, {Name: "c", Payload: c, DependsOn: strings.Split(dependsOn, ","), When: workflow.When(when)},
+		}
+		graph, issues := workflow.Compile(operations, workflow.Scope{Params: json.RawMessage(`{"p":1}`)})
+		if (graph == nil) != (len(issues) > 0) {
+			t.Fatalf("graph %v with issues %v", graph, issues)
+		}
+		if graph == nil {
+			return
+		}
+		for _, name := range graph.DependsOn("c") {
+			if slices.Contains(graph.DependsOn(name), "c") {
+				t.Errorf("%s and c wait for each other", name)
+			}
+		}
+		for i := range operations {
+			refs, err := workflow.Parse(operations[i].Payload)
+			if err != nil {
+				t.Errorf("%s was compiled, but not parsed: %v", operations[i].Payload, err)
+			}
+			for _, ref := range refs {
+				if name, ok := workflow.ResultOf(ref.Name); ok && !slices.Contains(graph.DependsOn(operations[i].Name), name) {
+					t.Errorf("%s does not wait for %s", operations[i].Name, name)
+				}
+			}
 		}
 	})
 }

@@ -70,20 +70,37 @@ type Cancel struct {
 	Reason string `json:"reason,omitempty" maxLength:"400"`
 }
 
-// Rerun is the body of an agenda's rerun. With nothing set every operation is reset.
-type Rerun struct {
-	Continue      bool     `json:"continue,omitempty" doc:"Run only what has not succeeded."`
-	Operations    []string `json:"operations,omitempty" doc:"Reset these operations and everything that depends on them."`
-	SkipExecution bool     `json:"skipExecution,omitempty" doc:"Reset only; do not schedule."`
+// PauseAgenda is the body of an agenda's pause.
+type PauseAgenda struct {
+	Reason    string    `json:"reason,omitempty" maxLength:"400"`
+	Until     time.Time `json:"until,omitzero" doc:"When it ends by itself. Default: when the agenda is resumed."`
+	Interrupt bool      `json:"interrupt,omitempty" doc:"Stop what runs, to be run again later. Default: what runs is left to end."`
 }
 
-// Summary is the state of all agendas that share a linkId.
-type Summary struct {
-	LinkID          string                 `json:"linkId"`
-	State           model.State            `json:"processingState" enum:"WAITING,QUEUED,EXECUTING,COMPLETE"`
-	Outcome         model.Outcome          `json:"outcome,omitempty" enum:"succeeded,failed,cancelled" doc:"Set when all are COMPLETE: failed if any failed, else cancelled if any was, else succeeded."`
-	PercentComplete float64                `json:"percentComplete"`
-	Agendas         []model.AgendaProgress `json:"agendas"`
+// RerunAll is the body of agendas:rerun: which agendas that have ended to run again, and what of them. One of the first four fields
+// must be given.
+type RerunAll struct {
+	CustomerID string        `json:"customerId,omitempty"`
+	LinkID     string        `json:"linkId,omitempty"`
+	InsightID  string        `json:"insightId,omitempty"`
+	AgendaIDs  []string      `json:"agendaIds,omitempty" maxItems:"100" doc:"These and no others; the other fields do not count then."`
+	Outcome    model.Outcome `json:"outcome,omitempty" enum:"succeeded,failed,cancelled" doc:"Only those that ended like this. Default failed."`
+	Rerun      model.Rerun   `json:"rerun,omitzero"`
+	Limit      int           `json:"limit,omitempty" minimum:"1" maximum:"100" doc:"Most agendas in one request. Default 100."`
+	Cursor     string        `json:"cursor,omitempty" doc:"The next of the answer before, to go on with the same fields."`
+}
+
+// Reruns answers [RerunAll].
+type Reruns struct {
+	Items []RerunResult `json:"items"`
+	Next  string        `json:"next,omitempty" doc:"Cursor to go on with; absent at the end."`
+}
+
+// RerunResult is what became of one agenda of a [RerunAll]: it runs again if there is no Problem.
+type RerunResult struct {
+	AgendaID string   `json:"agendaId"`
+	Status   int      `json:"status" doc:"The HTTP status that the agenda would have got alone."`
+	Problem  *Problem `json:"problem,omitempty"`
 }
 
 // OpenSession is the body that opens a session.

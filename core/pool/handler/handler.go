@@ -34,6 +34,22 @@ type Task struct {
 	last         lastProgress
 	progressFile string
 	secretsDir   string
+	operations   []Operation
+}
+
+// Operation is an operation that another one adds to its agenda. Its fields are those of an operation of an agenda; see the
+// documentation of agendas for those that this type has not.
+type Operation struct {
+	Name    string         `json:"name"`
+	Type    string         `json:"type"`
+	Payload any            `json:"payload,omitempty"`
+	Params  map[string]any `json:"params,omitempty"`
+	When    string         `json:"when,omitempty"`
+}
+
+// Generate adds operations to the agenda, should this one succeed. They may refer to each other, to this one and to all others.
+func (t *Task) Generate(operations ...Operation) {
+	t.operations = append(t.operations, operations...)
 }
 
 type lastProgress struct {
@@ -132,17 +148,31 @@ func perform(ctx context.Context, getenv func(string) string, f func(ctx context
 		return err
 	}
 	result, err := f(ctx, t)
-	if err != nil || result == nil {
+	if err != nil {
 		return err
 	}
-	data, err := json.Marshal(result)
-	if err != nil {
-		return Permanent(fmt.Errorf("result: %w", err))
+	if len(t.operations) > 0 {
+		if err := write(getenv("POP_OPERATIONS_FILE"), t.operations); err != nil {
+			return fmt.Errorf("operations: %w", err)
+		}
 	}
-	// Renaming keeps a half-written result from being taken for one.
-	file := getenv("POP_RESULT_FILE")
-	if err := os.WriteFile(file+".tmp", data, 0o600); err != nil {
+	if result == nil {
+		return nil
+	}
+	if err := write(getenv("POP_RESULT_FILE"), result); err != nil {
 		return fmt.Errorf("result: %w", err)
+	}
+	return nil
+}
+
+// write leaves a value in a file. Renaming keeps half of it from being taken for the whole.
+func write(file string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return Permanent(err)
+	}
+	if err := os.WriteFile(file+".tmp", data, 0o600); err != nil {
+		return err
 	}
 	return os.Rename(file+".tmp", file)
 }

@@ -25,7 +25,7 @@ func contract(t *testing.T, payload, lastProgress string) (env map[string]string
 	}
 	env = map[string]string{
 		"POP_PAYLOAD_FILE": write("payload", payload), "POP_PARAMS_FILE": write("params", `{"depth": 3}`),
-		"POP_RESULT_FILE": filepath.Join(dir, "result"), "POP_PROGRESS_FILE": filepath.Join(dir, "progress"),
+		"POP_RESULT_FILE": filepath.Join(dir, "result"), "POP_OPERATIONS_FILE": filepath.Join(dir, "operations"), "POP_PROGRESS_FILE": filepath.Join(dir, "progress"),
 		"POP_AGENDA_ID": "a1", "POP_OPERATION": "op", "POP_CUSTOMER_ID": "acme", "POP_FENCE": "7", "POP_ATTEMPT": "2",
 		"POP_IDEMPOTENCY_KEY": "a1/op/7", "POP_WORK_DIR": dir,
 	}
@@ -72,7 +72,7 @@ func TestRunGivesTheTaskAndWritesResultAndProgress(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, *task, cmp.FilterPath(func(p cmp.Path) bool {
 			name := p.Last().String()
-			return name == ".payload" || name == ".last" || name == ".progressFile" || name == ".secretsDir"
+			return name == ".payload" || name == ".last" || name == ".progressFile" || name == ".secretsDir" || name == ".operations"
 		}, cmp.Ignore())); diff != "" {
 			t.Errorf("task (-want +got):\n%s", diff)
 		}
@@ -87,6 +87,31 @@ func TestRunGivesTheTaskAndWritesResultAndProgress(t *testing.T) {
 	want := `{"message":"page 5","percent":60}` + "\n" + `{"params":{"checkpoint":{"page":5}}}` + "\n"
 	if got := read(t, env["POP_PROGRESS_FILE"]); got != want {
 		t.Errorf("progress %s; want %s", got, want)
+	}
+}
+
+func TestGeneratedOperationsAreLeftIfTheTaskSucceeds(t *testing.T) {
+	t.Parallel()
+	for _, fails := range []bool{false, true} {
+		env := contract(t, `{}`, ``)
+		perform1(t, env, func(_ context.Context, task *Task) (any, error) {
+			task.Generate(Operation{Name: "part 1", Type: "transcode", Payload: map[string]int{"part": 1}})
+			task.Generate(Operation{Name: "join", Type: "join", Params: map[string]any{"dependsOn": "part 1"}, When: "always"})
+			if fails {
+				return nil, errors.New("not yet")
+			}
+			return nil, nil
+		})
+		if _, err := os.Stat(env["POP_OPERATIONS_FILE"]); fails {
+			if err == nil {
+				t.Error("a failed task has left operations")
+			}
+			continue
+		}
+		want := `[{"name":"part 1","type":"transcode","payload":{"part":1}},{"name":"join","type":"join","params":{"dependsOn":"part 1"},"when":"always"}]`
+		if got := read(t, env["POP_OPERATIONS_FILE"]); got != want {
+			t.Errorf("operations %s; want %s", got, want)
+		}
 	}
 }
 

@@ -99,6 +99,7 @@ func (f attemptFiles) payloadFile() string      { return f.dir + "/.pop-payload.
 func (f attemptFiles) paramsFile() string       { return f.dir + "/.pop-params.json" }
 func (f attemptFiles) lastProgressFile() string { return f.dir + "/.pop-last-progress.json" }
 func (f attemptFiles) resultFile() string       { return f.dir + "/.pop-result.json" }
+func (f attemptFiles) operationsFile() string   { return f.dir + "/.pop-operations.json" }
 func (f attemptFiles) progressFile() string     { return f.dir + "/.pop-progress.jsonl" }
 
 func (f attemptFiles) secretsDir() string { return f.dir + "/.pop-secrets" }
@@ -158,30 +159,50 @@ func (f attemptFiles) writeSecrets(secrets []secret) error {
 
 // result reads the result file.
 func (f attemptFiles) result(limit int64) (json.RawMessage, error) {
-	file, err := openRegular(f.resultFile())
+	return f.read(f.resultFile(), "result", limit)
+}
+
+// operations reads the operations that the handler adds to the agenda, and returns them as they are written, too.
+func (f attemptFiles) operations(limit int64) ([]model.Operation, json.RawMessage, error) {
+	data, err := f.read(f.operationsFile(), "list of operations", limit)
+	if err != nil || data == nil {
+		return nil, nil, err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	var operations []model.Operation
+	if err := decoder.Decode(&operations); err != nil {
+		return nil, nil, fmt.Errorf("wrote a list of operations that is none: %w", err)
+	}
+	return operations, data, nil
+}
+
+// read reads a file of JSON that a handler may have written.
+func (f attemptFiles) read(path, what string, limit int64) (json.RawMessage, error) {
+	file, err := openRegular(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("left a result that cannot be read: %w", err)
+		return nil, fmt.Errorf("left a %s that cannot be read: %w", what, err)
 	}
 	defer func() { _ = file.Close() }() // only read
 	data, err := io.ReadAll(io.LimitReader(file, limit+1))
 	if err != nil {
-		return nil, fmt.Errorf("left a result that cannot be read: %w", err)
+		return nil, fmt.Errorf("left a %s that cannot be read: %w", what, err)
 	}
 	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("wrote a result of more than %d bytes; put what is large where the next operation finds it, and its address into the result", limit)
+		return nil, fmt.Errorf("wrote a %s of more than %d bytes; put what is large where the next operation finds it, and its address into the %[1]s", what, limit)
 	}
 	data = bytes.TrimSpace(data)
 	if len(data) == 0 {
 		return nil, nil
 	}
 	if !json.Valid(data) {
-		return nil, fmt.Errorf("wrote a result that is not JSON: %.60q", data)
+		return nil, fmt.Errorf("wrote a %s that is not JSON: %.60q", what, data)
 	}
 	if err := model.CheckJSON(data, model.MaxResultDepth); err != nil {
-		return nil, fmt.Errorf("wrote a result that %w", err)
+		return nil, fmt.Errorf("wrote a %s that %w", what, err)
 	}
 	return data, nil
 }
@@ -219,6 +240,7 @@ func environment(h registry.Handler, task *pool.Task, files attemptFiles) []stri
 		"POP_PAYLOAD_FILE="+files.payloadFile(),
 		"POP_PARAMS_FILE="+files.paramsFile(),
 		"POP_RESULT_FILE="+files.resultFile(),
+		"POP_OPERATIONS_FILE="+files.operationsFile(),
 		"POP_PROGRESS_FILE="+files.progressFile(),
 		files.variable(),
 		"POP_AGENDA_ID="+task.AgendaID,

@@ -27,6 +27,8 @@ import (
 const DefaultMaxResult = 1 << 20
 
 const (
+	// maxOperations is the largest list of operations that a handler may add to its agenda, in bytes.
+	maxOperations = 2 << 20
 	// linger is how long processes that a handler started may outlive it, as those of a shell's pipe do for a moment.
 	linger = time.Second
 	// progressInterval is how often the progress file of a running handler is read.
@@ -133,12 +135,20 @@ func (l *Launcher) Launch(ctx context.Context, task *pool.Task) (json.RawMessage
 	what := end.verdict(h)
 	if what == "" {
 		result, err := files.result(l.cfg.MaxResult)
+		var generated []model.Operation
+		var written json.RawMessage
+		if err == nil {
+			generated, written, err = files.operations(maxOperations)
+		}
 		switch {
 		case err != nil:
 			what = mask.text(err.Error())
 		case mask.in(result):
 			what = "wrote a result that holds one of its secrets"
+		case mask.in(written):
+			what = "adds an operation that holds one of its secrets"
 		default:
+			task.Generate(generated...)
 			return result, nil
 		}
 	}

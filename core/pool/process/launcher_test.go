@@ -84,7 +84,7 @@ printf '{"payload": %s, "params": %s, "last": %s, "env": "%s", "cwd": "%s"}' \
 	env := []string{
 		"OWN=set", "PASSED=passed on", "PATH=" + os.Getenv("PATH"), "POP_AGENDA_ID=a1", "POP_ATTEMPT=2", "POP_CID=c-1", "POP_CUSTOMER_ID=acme", "POP_FENCE=7",
 		"POP_IDEMPOTENCY_KEY=a1/op 1/7", "POP_INSIGHT_ID=media", "POP_LAST_PROGRESS_FILE=DIR/.pop-last-progress.json", "POP_LINK_ID=order 7", "POP_OPERATION=op 1",
-		"POP_PARAMS_FILE=DIR/.pop-params.json", "POP_PAYLOAD_FILE=DIR/.pop-payload.json", "POP_PROGRESS_FILE=DIR/.pop-progress.jsonl",
+		"POP_OPERATIONS_FILE=DIR/.pop-operations.json", "POP_PARAMS_FILE=DIR/.pop-params.json", "POP_PAYLOAD_FILE=DIR/.pop-payload.json", "POP_PROGRESS_FILE=DIR/.pop-progress.jsonl",
 		"POP_RESULT_FILE=DIR/.pop-result.json", "POP_WORK_DIR=DIR", "",
 	}
 	want := map[string]any{

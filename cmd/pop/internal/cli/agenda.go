@@ -22,7 +22,7 @@ func (a *app) agendaCommand() *cobra.Command {
 	return group("agenda", "Submit agendas and follow them", `  pop agenda submit report.yaml --watch
   pop agenda list --customer acme`,
 		a.submitCommand(), a.getAgendaCommand(), a.listAgendasCommand(), a.watchCommand(), a.logsCommand(),
-		a.explainCommand(), a.cancelCommand(), a.rerunCommand(), a.deleteAgendaCommand())
+		a.explainCommand(), a.pauseAgendaCommand(), a.resumeAgendaCommand(), a.cancelCommand(), a.rerunCommand(), a.deleteAgendaCommand())
 }
 
 func (a *app) getAgendaCommand() *cobra.Command {
@@ -85,8 +85,9 @@ func (a *app) printAgenda(agenda *model.Agenda, p *model.AgendaProgress) error {
 	if err := a.printer().Rows(about); err != nil {
 		return err
 	}
-	types := make(map[string]string, len(agenda.Operations))
-	for _, op := range agenda.Operations {
+	operationsOf := agenda.WithGenerated(p.Operations).Operations
+	types := make(map[string]string, len(operationsOf))
+	for _, op := range operationsOf {
 		types[op.Name] = op.Type
 	}
 	operations := output.Rows{Header: []string{"", "OPERATION", "TYPE", "STATE", "PERCENT", "ATTEMPTS", "TOOK", "RESULT"}}
@@ -244,11 +245,68 @@ func (a *app) cancelCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printer().Print(progress, output.Rows{Cells: [][]string{{"agenda " + args[0] + " cancelled"}}})
+			said := "agenda " + args[0] + " cancelled"
+			if progress.Ending != "" {
+				said += "; its operations that run always are still to be run (cancel it once more to leave them out)"
+			}
+			return a.printer().Print(progress, output.Rows{Cells: [][]string{{said}}})
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for those who look at it later")
 	return cmd
+}
+
+func (a *app) pauseAgendaCommand() *cobra.Command {
+	var pause wire.PauseAgenda
+	var until string
+	cmd := &cobra.Command{
+		Use: "pause ID", Short: "Start nothing more of an agenda until it is resumed; what runs is left to end",
+		Example: `  pop agenda pause "$ID" --reason "the disk is full"
+  pop agenda pause "$ID" --until 2h
+  pop agenda pause "$ID" --interrupt`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var err error
+			if pause.Until, err = parseTime(until); err != nil {
+				return usagef("--until: %w", err)
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			progress, err := c.Pause(cmd.Context(), args[0], pause)
+			if err != nil {
+				return err
+			}
+			said := "agenda " + args[0] + " paused"
+			if progress.State == model.Executing {
+				said += "; what runs of it is left to end"
+			}
+			return a.printer().Print(progress, output.Rows{Cells: [][]string{{said}}})
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&pause.Reason, "reason", "", "why, for those who look at it later")
+	flags.StringVar(&until, "until", "", "when it ends by itself: a time such as 2030-01-02T15:04:05Z, or one from now such as 2h")
+	flags.BoolVar(&pause.Interrupt, "interrupt", false, "stop what runs, to be run again later")
+	return cmd
+}
+
+func (a *app) resumeAgendaCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "resume ID", Short: "End the pause of an agenda", Example: `  pop agenda resume "$ID"`, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			progress, err := c.Resume(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.printer().Print(progress, output.Rows{Cells: [][]string{{"agenda " + args[0] + " resumed"}}})
+		},
+	}
 }
 
 func (a *app) deleteAgendaCommand() *cobra.Command {

@@ -63,7 +63,7 @@ func (a *app) printExplanation(e *model.Explanation) error {
 // inLine reports whether an agenda has a place in its insight's line.
 func inLine(e *model.Explanation) bool {
 	return e.State == model.Waiting && !slices.ContainsFunc(e.Reasons, func(r model.WaitReason) bool {
-		return r.Code == "HELD" || r.Code == "STARTING" || r.Code == "SCHEDULED_FOR"
+		return r.Code == "HELD" || r.Code == "STARTING" || r.Code == "SCHEDULED_FOR" || r.Code == "AGENDA_PAUSED" || r.Code == "BACKOFF"
 	})
 }
 

@@ -70,6 +70,7 @@ func TestLimitsAreThoseOfTheCode(t *testing.T) {
 	}{
 		{"body of a request", "8 MiB", wire.MaxBodyBytes == 8<<20},
 		{"result of one operation", "1 MiB", process.DefaultMaxResult == 1<<20},
+		{"the progress of an agenda with all results, and with what was generated", "32 MiB", engine.MaxProgressBytes == 32<<20},
 		{"what references put into one payload", "64 MiB", workflow.MaxInserted == 64<<20},
 		{"operations of an agenda", "10,000", model.MaxOperations == 10_000},
 		{"attempts of an agenda", "20", model.MaxMaximumAttempts == 20},

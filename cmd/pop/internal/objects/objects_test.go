@@ -31,12 +31,12 @@ operations:
 	}
 	want := map[string]string{
 		"title":              "must be text, not the number 12; put it in quotes if it is meant as text",
-		"colour":             "is not a field; the fields are addedTime, agendaInsight, cid, customerId, id, jobId, linkId, maximumAttempts, notBefore, operations, params, priority, title, updatedTime",
+		"colour":             "is not a field; the fields are addedTime, agendaInsight, backoff, cid, customerId, failurePolicy, id, jobId, linkId, maximumAttempts, notBefore, operations, parallelism, params, priority, timeoutSeconds, title, updatedTime",
 		"params":             "must be an object, not a list",
 		"maximumAttempts":    "must be a whole number, not 1.5",
 		"addedTime":          `must be a time such as 2030-01-31T12:00:00Z, not the text "yesterday"`,
 		"agendaInsight.x":    "is not a field; the fields are insightId, resourcePoolId",
-		"operations[0].Type": "is not a field; the fields are id, name, params, payload, type",
+		"operations[0].Type": "is not a field; the fields are backoff, id, maximumAttempts, name, params, payload, timeoutSeconds, type, when",
 		"operations[1]":      `must be an object, not the text "hello"`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

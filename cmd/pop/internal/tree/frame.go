@@ -9,6 +9,7 @@ import (
 
 	"github.com/pop-platform/pop/cmd/pop/internal/output"
 	"github.com/pop-platform/pop/core/model"
+	"github.com/pop-platform/pop/core/workflow"
 )
 
 // View is what to draw and on what.
@@ -152,15 +153,24 @@ func (v View) operation(i, nameWidth int) string {
 
 // waitsFor names the operations that an operation waits for.
 func (v View) waitsFor(i int) string {
-	if v.Agenda == nil || i >= len(v.Agenda.Operations) {
+	if v.Agenda == nil {
 		return ""
 	}
-	graph, _ := v.Agenda.Graph()
+	agenda := v.Agenda.WithGenerated(v.Progress.Operations)
+	if i >= len(agenda.Operations) {
+		return ""
+	}
+	if when := agenda.Operations[i].When; when == workflow.OnFailure {
+		return "at the end, if it fails"
+	} else if when == workflow.Always {
+		return "at the end"
+	}
+	graph, _ := agenda.Graph()
 	if graph == nil {
 		return ""
 	}
 	var names []string
-	for _, name := range graph.DependsOn(v.Agenda.Operations[i].Name) {
+	for _, name := range graph.DependsOn(agenda.Operations[i].Name) {
 		if !slices.ContainsFunc(v.Progress.Operations, func(op model.OperationProgress) bool {
 			return op.Operation == name && op.Outcome == model.Succeeded
 		}) {
@@ -182,7 +192,7 @@ func rest(states []model.Status, shown []int) string {
 		}
 	}
 	var parts []string
-	for _, state := range []string{"failed", "executing", "queued", "waiting", "cancelled", "succeeded"} {
+	for _, state := range []string{"failed", "executing", "queued", "waiting", "cancelled", "skipped", "succeeded"} {
 		if counts[state] > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", counts[state], state))
 		}
@@ -215,6 +225,8 @@ func markOf(s model.Status) (mark, color string) {
 		return "✖", "31"
 	case s.Outcome == model.Cancelled:
 		return "⊘", "33"
+	case s.Outcome == model.Skipped:
+		return "–", "2"
 	case s.State == model.Executing:
 		return "●", "36"
 	}
