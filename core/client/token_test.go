@@ -165,6 +165,9 @@ func TestAServerThatRefusesEveryTokenIsNotAskedForEver(t *testing.T) {
 		if n := source.calls.Load(); n > 2 {
 			t.Errorf("the source was asked %d times within %s, want twice", n, tokenPause)
 		}
+		if n := len(s.got); n != 101 {
+			t.Errorf("the server was called %d times, want once for each call and once more with the second token", n)
+		}
 	})
 }
 

@@ -102,7 +102,7 @@ func TestTokensAreRefused(t *testing.T) {
 	body, signature := stolen[:strings.LastIndex(stolen, ".")], stolen[strings.LastIndex(stolen, ".")+1:]
 	evil := keyOf(t, "evil", jwa.ES256())
 	flipped := []byte(signature)
-	flipped[5] ^= 1
+	flipped[5] = map[bool]byte{true: 'B', false: 'A'}[flipped[5] == 'A']
 
 	for name, tc := range map[string]struct{ token, reason string }{
 		"wrong issuer":                          {claims(map[string]any{"iss": iss.url + "/"}), "issuer that is not trusted"},

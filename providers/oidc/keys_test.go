@@ -2,6 +2,8 @@ package oidc
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -227,7 +229,11 @@ func TestKeysThatMustNotSignAreLeftOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	short := base64.RawURLEncoding.EncodeToString(append([]byte{0x80}, make([]byte, 127)...))
+	weak, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	short := base64.RawURLEncoding.EncodeToString(weak.N.Bytes())
 	for name, key := range map[string]string{
 		"a shared secret":        `{"kty":"oct","kid":"first","k":"c2VjcmV0"}`,
 		"for encryption":         `{"use":"enc",` + string(good[1:]),
@@ -265,10 +271,12 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	t.Parallel()
 	inside := newTestIssuer(t, firstKey(t))
 	iss := newTestIssuer(t, firstKey(t))
-	iss.change(func() {
-		iss.answer = func(w http.ResponseWriter, r *http.Request) {
+	iss.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/keys" {
 			http.Redirect(w, r, inside.url+r.URL.Path, http.StatusFound)
+			return
 		}
+		iss.ServeHTTP(w, r)
 	})
 	err := open(t, iss.config(), newClock()).CheckHealth(t.Context())
 	if err == nil || inside.reads.Load() > 0 {
