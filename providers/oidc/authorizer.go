@@ -25,8 +25,8 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Authorizer is a [driver.Authorizer] that verifies tokens of the issuers of a [Config]. It reads their keys when it first
-// needs them, so that an issuer that is away keeps nobody from starting.
+// Authorizer is a [driver.Authorizer] that verifies tokens of the issuers of a [Config]. It begins to read their keys when it is
+// opened, and does not wait: an issuer that is away keeps nobody from starting.
 type Authorizer struct {
 	issuers map[string]*issuer // by the claim iss
 	now     func() time.Time
@@ -57,6 +57,9 @@ func New(cfg Config, o Options) (*Authorizer, error) {
 			return nil, &driver.Error{Code: driver.Invalid, Op: op, Message: problems.Error(), Err: problems}
 		}
 		a.issuers[conf.URL] = &issuer{Issuer: conf, keys: newKeySet(source.read, o.Now, log.With("issuer", conf.Name))}
+	}
+	for _, iss := range a.issuers {
+		iss.keys.warm()
 	}
 	return a, nil
 }

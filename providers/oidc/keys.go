@@ -72,6 +72,13 @@ func newKeySet(read func(context.Context) ([]key, error), now func() time.Time, 
 	return s
 }
 
+// warm begins to read the keys.
+func (s *keySet) warm() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.start(s.now())
+}
+
 // find returns the keys that may have made a signature. Most calls are answered from memory. A key that is not there may be new:
 // then they are read again, if that was not tried a moment ago.
 func (s *keySet) find(ctx context.Context, id, algorithm string) ([]key, error) {

@@ -40,6 +40,16 @@ func TestKeysAreReadOnceForManyTokens(t *testing.T) {
 	}
 }
 
+func TestKeysAreReadAtTheStart(t *testing.T) {
+	t.Parallel()
+	iss := newTestIssuer(t, firstKey(t))
+	a := open(t, iss.config(), newClock())
+	settle(t, a)
+	if n := iss.reads.Load(); n != 1 {
+		t.Errorf("the keys were read %d times, want once", n)
+	}
+}
+
 func TestANewKeyIsFoundWhenItsFirstTokenComes(t *testing.T) {
 	t.Parallel()
 	first, second := firstKey(t), keyOf(t, "second", jwa.ES256())
