@@ -9,6 +9,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pop-platform/pop/core/authz"
 	"github.com/pop-platform/pop/core/catalog"
@@ -57,6 +58,8 @@ type Options struct {
 	// Authorizer authenticates callers. Nil lets everyone do everything.
 	Authorizer *authz.Authorizer
 	Version    string // of the server
+	// Metrics are served besides those of the insights; nil for none.
+	Metrics prometheus.Gatherer
 }
 
 // API serves /v1. It is an [http.Handler], safe for concurrent use.

@@ -38,7 +38,7 @@ func (a *API) addMetrics() {
 		if err != nil {
 			return nil, err
 		}
-		text, err := metricsText(measured)
+		text, err := a.metricsText(measured)
 		return &metricsOutput{contentTypeMetrics, text}, err
 	})
 }
@@ -59,12 +59,16 @@ func (a *API) measure(ctx context.Context) ([]model.Fairness, error) {
 	return all, err
 }
 
-func metricsText(measured []model.Fairness) ([]byte, error) {
+func (a *API) metricsText(measured []model.Fairness) ([]byte, error) {
 	registry := prometheus.NewRegistry()
 	if err := registry.Register(insightMetrics(measured)); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
-	families, err := registry.Gather()
+	all := prometheus.Gatherers{registry}
+	if a.Metrics != nil {
+		all = append(all, a.Metrics)
+	}
+	families, err := all.Gather()
 	if err != nil {
 		return nil, fmt.Errorf("gather metrics: %w", err)
 	}

@@ -12,9 +12,11 @@ import (
 	"github.com/pop-platform/pop/plugins/drivertest/memdriver"
 )
 
-// checkedFirst returns hooks that check the conditions of some groups, take a breath, and write without conditions.
+// checkedFirst returns hooks that check the conditions of some groups, wait a little for another writer to do the same, and write
+// without conditions.
 func checkedFirst(some func(driver.Group) bool) func(storeRig) storeHooks {
 	return func(storeRig) storeHooks {
+		var checked atomic.Int64
 		return storeHooks{write: func(ctx context.Context, req driver.WriteRequest, next writer) (driver.WriteResponse, error) {
 			if len(req.Groups) != 1 || !some(req.Groups[0]) {
 				return next(ctx, req)
@@ -23,7 +25,9 @@ func checkedFirst(some func(driver.Group) bool) func(storeRig) storeHooks {
 			if resp, err := editing(checks)(ctx, req, next); err != nil || resp.Results[0].Err != nil {
 				return resp, err
 			}
-			<-time.After(2 * time.Millisecond)
+			for n, waited := checked.Add(1), 0; checked.Load() == n && waited < 20; waited++ {
+				<-time.After(time.Millisecond)
+			}
 			return editing(func(op *driver.Op) { op.Cond = driver.Always })(ctx, req, next)
 		}}
 	}

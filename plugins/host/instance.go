@@ -130,6 +130,9 @@ func (p *Plugin) configure(ctx context.Context, inst *instance, e Entry) error {
 	if inst.caps, err = inst.capabilities(ctx, e.Services); err != nil {
 		return p.stepError(e, "capabilities", err)
 	}
+	if err := p.ensureAgain(ctx, inst); err != nil {
+		return p.stepError(e, "ensure", err)
+	}
 	if err := inst.checkHealth(ctx); err != nil {
 		return p.stepError(e, "check health", err)
 	}

@@ -102,7 +102,8 @@ type Plugin struct {
 	caps    capabilities  // of the first process, and all others
 	inUse   int           // drivers that were taken and not closed
 	taken   map[driver.Service]any
-	closed  error // how closing went
+	ensured map[string]struct{} // queues
+	closed  error               // how closing went
 }
 
 // Link opens drivers that are linked in, with the checks that a process would get and no process.
@@ -139,7 +140,7 @@ func newPlugin(e Entry, o Options) *Plugin {
 	return &Plugin{
 		opts: o, log: o.Log.With("plugin", e.Name), entry: e,
 		requests: make(chan replacement), closing: make(chan struct{}), done: make(chan struct{}),
-		changed: make(chan struct{}), taken: map[driver.Service]any{},
+		changed: make(chan struct{}), taken: map[driver.Service]any{}, ensured: map[string]struct{}{},
 		status: Status{Name: e.Name, State: Restarting},
 	}
 }

@@ -2,6 +2,8 @@ package host
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -50,7 +52,31 @@ func (q *queue) Ensure(ctx context.Context, req driver.EnsureRequest) error {
 	_, err := call(ctx, q.plugin, "ensure", writes, q.plugin.opts.CallTimeout, func(ctx context.Context, i *instance) (*pluginv1.EnsureResponse, error) {
 		return i.queue.Ensure(ctx, &pluginv1.EnsureRequest{Queue: req.Queue})
 	})
+	if err == nil {
+		q.plugin.remember(req.Queue)
+	}
 	return err
+}
+
+// remember has the queue made again in every process that follows: one that is kept in memory is gone with its process, and
+// whoever ensured it does not know of processes.
+func (p *Plugin) remember(queue string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ensured[queue] = struct{}{}
+}
+
+// ensureAgain makes the queues that there were before.
+func (p *Plugin) ensureAgain(ctx context.Context, inst *instance) error {
+	p.mu.Lock()
+	names := slices.Sorted(maps.Keys(p.ensured))
+	p.mu.Unlock()
+	for _, name := range names {
+		if _, err := inst.queue.Ensure(ctx, &pluginv1.EnsureRequest{Queue: name}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Send implements [driver.Queue]. Messages that no queue takes are refused here: the protocol could not carry some of them.

@@ -98,7 +98,7 @@ those types with "pop apply", and submit an agenda of them.`,
 			root.AddCommand(c)
 		}
 	}
-	add("run", a.devCommand(), a.serveCommand(), a.pullCommand(), a.tokenCommand())
+	add("run", a.devCommand(), a.serveCommand(), a.pullCommand(), a.tokenCommand(), a.configCommand())
 	add("use", a.agendaCommand(), a.linkCommand(), a.applyCommand())
 	add("use", a.objectCommands()...)
 	add("help", a.simulateCommand(), a.doctorCommand(), a.versionCommand())

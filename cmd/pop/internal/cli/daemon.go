@@ -15,8 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-
-	"github.com/pop-platform/pop/cmd/pop/internal/node"
 )
 
 // daemon holds what the commands have in common that run until they are told to stop.
@@ -27,6 +25,11 @@ type daemon struct {
 
 func (d *daemon) addFlags(flags *pflag.FlagSet) {
 	flags.TextVar(&d.logLevel, "log-level", slog.LevelInfo, "least important messages to log: debug, info, warn or error")
+	d.addHidden(flags)
+}
+
+// addHidden adds the flags that are for developers only.
+func (d *daemon) addHidden(flags *pflag.FlagSet) {
 	flags.StringVar(&d.pprof, "pprof", "", "serve profiles on this address")
 	_ = flags.MarkHidden("pprof") // the flag exists
 }
@@ -69,8 +72,4 @@ func self() string {
 		return "go run ./cmd/pop"
 	}
 	return name
-}
-
-func keepLogsFlag(flags *pflag.FlagSet, keep *time.Duration) {
-	flags.DurationVar(keep, "keep-logs", node.DefaultKeepLogs, "how long to keep what operations print")
 }

@@ -25,20 +25,24 @@ const devDrain = 3 * time.Second
 
 type devOptions struct {
 	daemon
-	data, addr, handlers string
-	slots                int
-	noSamples, insecure  bool
-	keepLogs             time.Duration
+	settings
+	data, addr          string // of the configuration
+	handlers            string
+	slots               int
+	noSamples, insecure bool
 }
 
 func (a *app) devCommand() *cobra.Command {
-	var o devOptions
+	o := devOptions{settings: settings{open: true}}
 	cmd := &cobra.Command{
 		Use: "dev", Short: "Run everything on this machine: server, scheduler and puller, with samples to try",
 		Long: `Run everything on this machine: server, scheduler and puller in one process, with samples to try.
 
 All it keeps is in one folder. It may be killed at any moment and goes on where it was when it is started again. Delete the
-folder to begin anew.`,
+folder to begin anew.
+
+A file of settings can put other drivers in the place of those that are linked in; see "pop config docs". Whoever it says may call
+does not count: authentication is off.`,
 		Example: `  pop dev
   pop dev --data /tmp/mine --no-samples --handlers handlers.yaml`,
 		Args: cobra.NoArgs,
@@ -46,28 +50,35 @@ folder to begin anew.`,
 			if o.slots < 1 {
 				return usagef("--slots must be at least 1")
 			}
+			cfg, err := a.nodeConfig(&o.settings)
+			if err != nil {
+				return err
+			}
+			o.data, o.addr = cfg.Settings.Server.Data, cfg.Settings.Server.Addr
+			o.logLevel, _ = cfg.Settings.Server.Level() // the configuration is good
 			if !node.IsLoopback(o.addr) && !o.insecure {
 				return usagef("not listening on %s: authentication is off, so whoever reaches it may do everything and run programs here; "+
 					"use an address of this machine such as 127.0.0.1:8080, or `pop serve`, or say --insecure-listen", o.addr)
 			}
-			return a.run(cmd, &o.daemon, func(ctx context.Context, log *slog.Logger) error { return a.dev(ctx, log, o) })
+			return a.run(cmd, &o.daemon, func(ctx context.Context, log *slog.Logger) error {
+				cfg.Log = log
+				return a.dev(ctx, log, cfg, o)
+			})
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.data, "data", ".pop", "folder for all that is kept")
-	flags.StringVar(&o.addr, "addr", "127.0.0.1:8080", "address to listen on")
 	flags.IntVar(&o.slots, "slots", 10, "agendas that run at a time, for each insight")
 	flags.StringVar(&o.handlers, "handlers", "", "file that names the handlers (default handlers.yaml in the data folder)")
 	flags.BoolVar(&o.noSamples, "no-samples", false, "begin without sample objects and handlers")
 	flags.BoolVar(&o.insecure, "insecure-listen", false, "listen on addresses that others can reach though authentication is off")
-	keepLogsFlag(flags, &o.keepLogs)
-	o.addFlags(flags)
+	o.addHidden(flags)
 	fromEnv(flags)
+	o.settings.addFlags(flags)
 	return cmd
 }
 
-func (a *app) dev(ctx context.Context, log *slog.Logger, o devOptions) (err error) {
-	server, err := node.Open(ctx, node.Config{Data: o.data, Version: a.Version, Log: log, KeepLogs: o.keepLogs})
+func (a *app) dev(ctx context.Context, log *slog.Logger, cfg node.Config, o devOptions) (err error) {
+	server, err := node.Open(ctx, cfg)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -9,10 +10,13 @@ import (
 
 const envAnnotation = "pop-env"
 
-// fromEnv lets the flags that are there take their values from the environment as well: POP_ and the name of the flag. It is
-// not meant for flags that a handler's own variables, such as POP_OPERATION, would set.
-func fromEnv(flags *pflag.FlagSet) {
+// fromEnv lets the flags with some names, or all that are there, take their values from the environment as well: POP_ and the name
+// of the flag. It is not meant for flags that a handler's own variables, such as POP_OPERATION, would set.
+func fromEnv(flags *pflag.FlagSet, only ...string) {
 	flags.VisitAll(func(f *pflag.Flag) {
+		if len(only) > 0 && !slices.Contains(only, f.Name) {
+			return
+		}
 		name := "POP_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		f.Usage += " [$" + name + "]"
 		_ = flags.SetAnnotation(f.Name, envAnnotation, []string{name}) // the flag exists

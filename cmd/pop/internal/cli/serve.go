@@ -3,24 +3,21 @@ package cli
 import (
 	"context"
 	"log/slog"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pop-platform/pop/cmd/pop/internal/node"
 )
 
-type serveOptions struct {
-	daemon
-	data, addr, tokens string
-	keepLogs           time.Duration
-}
-
 func (a *app) serveCommand() *cobra.Command {
-	var o serveOptions
+	var d daemon
+	var s settings
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the server, with authentication; pullers run elsewhere",
-		Long: `Run the server: the API and the scheduler, over the embedded store. Agendas are run by "pop pull", here or elsewhere.
+		Long: `Run the server: the API and the scheduler. Agendas are run by "pop pull", here or elsewhere.
+
+Settings come from a file, the environment and flags; "pop config docs" describes them all. Without a file the server keeps
+everything in one folder, and needs a file of tokens.
 
 The file of tokens says who may call it and for whom. It holds hashes only, and is read again when it changes:
 
@@ -33,32 +30,34 @@ The file of tokens says who may call it and for whom. It holds hashes only, and 
     subject: admin
     global: true                 # acts for every customer
     roles: [read, submit, operate, pull]`,
-		Example: `  pop serve --data /var/lib/pop --tokens tokens.yaml`,
-		Args:    cobra.NoArgs,
+		Example: `  pop serve --data /var/lib/pop --tokens tokens.yaml
+  pop serve --config pop.yaml`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.tokens == "" {
-				return usagef("name the file of tokens with --tokens; to try things out without authentication, there is `pop dev`")
+			cfg, err := a.nodeConfig(&s)
+			if err != nil {
+				return err
 			}
-			return a.run(cmd, &o.daemon, func(ctx context.Context, log *slog.Logger) error { return a.serve(ctx, log, o) })
+			d.logLevel, _ = cfg.Settings.Server.Level() // the configuration is good
+			return a.run(cmd, &d, func(ctx context.Context, log *slog.Logger) error {
+				cfg.Log = log
+				return a.serve(ctx, cfg)
+			})
 		},
 	}
-	flags := cmd.Flags()
-	flags.StringVar(&o.data, "data", ".pop", "folder for all that is kept")
-	flags.StringVar(&o.addr, "addr", "127.0.0.1:8080", "address to listen on")
-	flags.StringVar(&o.tokens, "tokens", "", "file of tokens")
-	keepLogsFlag(flags, &o.keepLogs)
-	o.addFlags(flags)
-	fromEnv(flags)
+	d.addHidden(cmd.Flags())
+	fromEnv(cmd.Flags(), "pprof")
+	s.addFlags(cmd.Flags())
 	return cmd
 }
 
-func (a *app) serve(ctx context.Context, log *slog.Logger, o serveOptions) (err error) {
-	server, err := node.Open(ctx, node.Config{Data: o.data, Tokens: o.tokens, Version: a.Version, Log: log, KeepLogs: o.keepLogs})
+func (a *app) serve(ctx context.Context, cfg node.Config) (err error) {
+	server, err := node.Open(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer closing(&err, server.Close)
-	listener, err := node.Listen(ctx, o.addr)
+	listener, err := node.Listen(ctx, cfg.Settings.Server.Addr)
 	if err != nil {
 		return err
 	}
@@ -66,6 +65,6 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, o serveOptions) (err 
 	if err := server.Engine.Start(ctx); err != nil {
 		return err
 	}
-	log.Info("serving", "address", listener.Addr().String(), "data", o.data)
+	cfg.Log.Info("serving", "address", listener.Addr().String(), "data", cfg.Settings.Server.Data)
 	return server.Serve(ctx, listener)
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"github.com/pop-platform/pop/cmd/pop/internal/objects"
 	"github.com/pop-platform/pop/cmd/pop/internal/output"
 	"github.com/pop-platform/pop/core/api/wire"
 	"github.com/pop-platform/pop/core/client"
 	"github.com/pop-platform/pop/core/model"
+	"github.com/pop-platform/pop/core/strict"
 )
 
 // submission is what the flags of submit say.
@@ -94,7 +94,7 @@ func (a *app) submitFile(ctx context.Context, c *client.Client, s submission, fi
 		return wire.Submitted{}, err
 	}
 	var agenda model.Agenda
-	if issues := objects.Decode(data, &agenda); len(issues) > 0 {
+	if issues := strict.Unmarshal(data, &agenda); len(issues) > 0 {
 		return wire.Submitted{}, &model.Error{Kind: model.Invalid, Detail: fileName(file) + " is not an agenda", Issues: issues}
 	}
 	for _, field := range []struct {
@@ -126,7 +126,7 @@ func (a *app) runTemplate(ctx context.Context, c *client.Client, s submission) (
 				return wire.Submitted{}, err
 			}
 		}
-		if issues := objects.Decode(data, &run.Payload); len(issues) > 0 {
+		if issues := strict.Unmarshal(data, &run.Payload); len(issues) > 0 {
 			return wire.Submitted{}, &model.Error{Kind: model.Invalid, Detail: name + " cannot be read", Issues: issues}
 		}
 	}

@@ -17,10 +17,12 @@ import (
 
 	"github.com/pop-platform/pop/cmd/pop/internal/objects"
 	"github.com/pop-platform/pop/core/api/wire"
+	"github.com/pop-platform/pop/core/config"
 	"github.com/pop-platform/pop/core/model"
 	"github.com/pop-platform/pop/core/pool"
 	"github.com/pop-platform/pop/core/pool/process"
 	"github.com/pop-platform/pop/core/pool/registry"
+	"github.com/pop-platform/pop/core/strict"
 	"github.com/pop-platform/pop/providers/local"
 	"github.com/pop-platform/pop/providers/oidc"
 )
@@ -60,7 +62,7 @@ func examine(t *testing.T, text string) (wrong []string) {
 	switch {
 	case has("operations"):
 		var agenda model.Agenda
-		if issues := objects.Decode([]byte(text), &agenda); len(issues) > 0 {
+		if issues := strict.Unmarshal([]byte(text), &agenda); len(issues) > 0 {
 			return note(issues)
 		}
 		return note(agenda.Validate())
@@ -90,12 +92,26 @@ func examine(t *testing.T, text string) (wrong []string) {
 		return nil
 	case has("Statement"): // a policy of AWS
 		return nil
+	case has("plugins") || has("drivers"):
+		file := filepath.Join(t.TempDir(), "pop.yaml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return note(config.Load(config.Input{
+			File: file, Open: true, Linked: []string{"oidc"},
+			Getenv: func(name string) string {
+				if strings.HasPrefix(name, "POP_") {
+					return ""
+				}
+				return "set"
+			},
+		}).Issues)
 	case has("agendaTemplateId"):
-		return note(objects.Decode([]byte(text), &wire.Run{}))
+		return note(strict.Unmarshal([]byte(text), &wire.Run{}))
 	case has("href"): // any JSON is a result
 		return nil
 	case has("percent"):
-		return note(objects.Decode([]byte(text), &pool.Progress{}))
+		return note(strict.Unmarshal([]byte(text), &pool.Progress{}))
 	case has("status") && has("title"):
 		decoder := json.NewDecoder(strings.NewReader(text))
 		decoder.DisallowUnknownFields()
@@ -118,7 +134,7 @@ func TestTheSampleProblemIsWhatTheServerSays(t *testing.T) {
 		}
 		var agenda model.Agenda
 		var problem wire.Problem
-		if issues := objects.Decode([]byte(b.text), &agenda); len(issues) > 0 {
+		if issues := strict.Unmarshal([]byte(b.text), &agenda); len(issues) > 0 {
 			t.Fatalf("line %d: %v", b.line, issues)
 		}
 		if err := json.Unmarshal([]byte(p.blocks[i+1].text), &problem); err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pop-platform/pop/core/client"
+	"github.com/pop-platform/pop/core/config"
 )
 
 // Level says how bad a finding is.
@@ -31,6 +32,7 @@ type Options struct {
 	Server   string // address
 	Token    string
 	Tokens   client.TokenSource // in place of Token
+	Config   *config.Loaded     // of a server; nil to leave it out
 	Data     string             // folder; empty to leave it out
 	Handlers string             // file; empty to leave it out
 	Version  string             // of this program
@@ -45,6 +47,9 @@ func Examine(ctx context.Context, o Options) ([]Finding, error) {
 		return nil, err
 	}
 	server.run(ctx)
+	if o.Config != nil {
+		checkConfig(ctx, &r, o.Config)
+	}
 	if o.Data != "" {
 		checkData(ctx, &r, o.Data)
 	}

@@ -11,38 +11,34 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pop-platform/pop/core/api"
 	"github.com/pop-platform/pop/core/authz"
 	"github.com/pop-platform/pop/core/catalog"
+	"github.com/pop-platform/pop/core/config"
 	"github.com/pop-platform/pop/core/engine"
 	"github.com/pop-platform/pop/core/queue"
 	"github.com/pop-platform/pop/core/store"
 	"github.com/pop-platform/pop/plugins/driver"
-	"github.com/pop-platform/pop/providers/local"
+	"github.com/pop-platform/pop/plugins/host"
 )
 
 // Config is the configuration of a [Server].
 type Config struct {
-	Data    string // folder
-	Tokens  string // file; empty to let everyone do everything
-	Version string
-	Log     *slog.Logger
-	// KeepLogs is how long what operations printed is kept.
-	KeepLogs time.Duration
+	Settings config.Config
+	Open     bool // everyone may do everything
+	Version  string
+	Log      *slog.Logger
 }
 
-// DefaultKeepLogs is how long what operations printed is kept, unless it is configured otherwise.
-const DefaultKeepLogs = engine.DefaultKeepLogs
-
-// Server is POP on the embedded store.
+// Server is POP in one process, over drivers that are linked in or served by plugins.
 type Server struct {
 	Engine  *engine.Engine
 	Catalog *catalog.Catalog
 	api     *api.API
-	store   *store.Store
-	queue   *queue.Queue
+	drivers *drivers
 	open    bool // to everyone who can reach it
 }
 
@@ -53,42 +49,53 @@ func StoreDir(data string) string { return filepath.Join(data, "store") }
 // a second under load: it costs a tenth of the CPU. GOGC, where it is set, goes before it.
 const gcPercent = 400
 
-// Open opens the data folder. Nothing is scheduled or served yet.
+// Open opens the drivers. Nothing is scheduled or served yet.
 func Open(ctx context.Context, cfg Config) (*Server, error) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	s := &Server{open: cfg.Tokens == ""}
-	authorizer, err := openAuthorizer(ctx, cfg)
+	metrics := prometheus.NewRegistry()
+	measured, err := host.NewMetrics(metrics)
 	if err != nil {
 		return nil, err
 	}
-	disk, err := local.OpenStore(ctx, local.StoreOptions{Dir: StoreDir(cfg.Data), Logger: cfg.Log})
+	d, err := openDrivers(ctx, cfg, measured)
 	if err != nil {
 		return nil, err
 	}
-	schema := driver.Schema{Kinds: append(engine.Schema(), catalog.Schema()...)}
-	if s.store, err = store.Open(ctx, disk, schema); err != nil {
-		return nil, errors.Join(err, disk.Close(ctx))
+	s := &Server{drivers: d, open: cfg.Open}
+	if err := s.build(ctx, cfg, metrics); err != nil {
+		return nil, errors.Join(err, d.close(context.WithoutCancel(ctx)))
 	}
-	if s.queue, err = queue.Open(ctx, local.NewQueue(local.QueueOptions{})); err != nil {
-		return nil, errors.Join(err, s.store.Close(ctx))
-	}
-	s.Catalog = catalog.New(s.store, catalog.Options{})
-	s.Engine = engine.New(s.store, s.queue, s.Catalog, engine.Options{Logger: cfg.Log, KeepLogs: cfg.KeepLogs})
-	s.api = api.New(api.Options{Engine: s.Engine, Catalog: s.Catalog, Logger: cfg.Log, Authorizer: authorizer, Version: cfg.Version})
 	return s, nil
 }
 
-func openAuthorizer(ctx context.Context, cfg Config) (*authz.Authorizer, error) {
-	if cfg.Tokens == "" {
-		return nil, nil
-	}
-	tokens, err := local.NewAuthorizer(local.AuthorizerOptions{File: cfg.Tokens, Logger: cfg.Log})
+// build puts the core on top of the drivers.
+func (s *Server) build(ctx context.Context, cfg Config, metrics prometheus.Gatherer) error {
+	records, err := store.Open(ctx, s.drivers.store, driver.Schema{Kinds: append(engine.Schema(), catalog.Schema()...)})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return authz.New(ctx, tokens, authz.Options{})
+	hints, err := queue.Open(ctx, s.drivers.queue)
+	if err != nil {
+		return err
+	}
+	var authorizer *authz.Authorizer
+	if s.drivers.authorizer != nil {
+		if authorizer, err = authz.New(ctx, s.drivers.authorizer, authz.Options{}); err != nil {
+			return err
+		}
+	}
+	keepLogs, err := cfg.Settings.Server.Retention()
+	if err != nil {
+		return err
+	}
+	s.Catalog = catalog.New(records, catalog.Options{})
+	s.Engine = engine.New(records, hints, s.Catalog, engine.Options{Logger: cfg.Log, KeepLogs: keepLogs})
+	s.api = api.New(api.Options{
+		Engine: s.Engine, Catalog: s.Catalog, Logger: cfg.Log, Authorizer: authorizer, Version: cfg.Version, Metrics: metrics,
+	})
+	return nil
 }
 
 // Serve serves the API until ctx is done and requests in flight have ended.
@@ -112,11 +119,10 @@ func forThisMachine(next http.Handler) http.Handler {
 	})
 }
 
-// Close ends scheduling and closes the data folder.
+// Close ends scheduling and closes the drivers.
 func (s *Server) Close() error {
 	s.Engine.Stop()
-	ctx := context.Background()
-	return errors.Join(s.queue.Close(ctx), s.store.Close(ctx))
+	return s.drivers.close(context.Background())
 }
 
 // Listen opens the address to serve on.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pop-platform/pop/core/client"
 	"github.com/pop-platform/pop/core/model"
+	"github.com/pop-platform/pop/core/strict"
 )
 
 // Kind is a type of object.
@@ -66,7 +67,7 @@ func (k *kind[T]) object(v T) Object {
 
 func (k *kind[T]) Decode(doc map[string]any) (Object, []model.Issue) {
 	var v T
-	if issues := decode(doc, &v); len(issues) > 0 {
+	if issues := strict.Decode(doc, &v); len(issues) > 0 {
 		id, _ := doc["id"].(string) // so that what refers to the object does not seem to be wrong as well
 		return Object{Kind: k, ID: id}, issues
 	}

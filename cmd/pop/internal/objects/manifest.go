@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/pop-platform/pop/core/model"
+	"github.com/pop-platform/pop/core/strict"
 )
 
 // Document is one document of a file.
@@ -20,14 +21,14 @@ func DecodeManifest(data []byte, only Kind) []Document {
 	var documents []Document
 	for i, text := range split(string(data)) {
 		d := Document{Number: i + 1}
-		doc, err := parse([]byte(text))
+		doc, err := strict.Parse([]byte(text))
 		switch fields, ok := doc.(map[string]any); {
 		case err != nil:
 			d.Issues = []model.Issue{{Message: err.Error()}}
 		case doc == nil:
 			continue
 		case !ok:
-			d.Issues = []model.Issue{{Message: "must be an object, not " + describe(doc)}}
+			d.Issues = []model.Issue{{Message: "must be an object, not " + strict.Describe(doc)}}
 		default:
 			d.Object, d.Issues = decodeObject(fields, only)
 		}
@@ -55,7 +56,7 @@ func decodeObject(doc map[string]any, only Kind) (Object, []model.Issue) {
 	}
 	message := fmt.Sprintf("is missing; it must be %s", strings.Join(names, ", "))
 	if given {
-		message = fmt.Sprintf("must be %s, not %s", strings.Join(names, ", "), describe(name))
+		message = fmt.Sprintf("must be %s, not %s", strings.Join(names, ", "), strict.Describe(name))
 	}
 	return Object{}, []model.Issue{{Path: "kind", Message: message}}
 }
