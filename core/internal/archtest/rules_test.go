@@ -35,15 +35,17 @@ var planned = []string{
 	"terraform",
 }
 
-// clouds are the SDKs of what POP runs on, which only a provider may know.
-var clouds = []string{
+// sdks are those of clouds, which only a provider and its plugin may know.
+var sdks = []string{
 	"github.com/aws/aws-sdk-go/...",
 	"github.com/aws/aws-sdk-go-v2/...",
 	"github.com/Azure/azure-sdk-for-go/...",
 	"cloud.google.com/go/...",
 	"google.golang.org/api/...",
-	"k8s.io/...",
 }
+
+// clouds are the SDKs of what POP runs on, which only a provider may know.
+var clouds = append([]string{"k8s.io/..."}, sdks...)
 
 // engines are the storage engines behind local stores, which only a provider may know.
 var engines = []string{
@@ -208,6 +210,12 @@ var layers = []rule{
 		from:   []string{"..."},
 		except: []string{"plugins/drivertest/...", "cmd/pop-conformance"},
 		never:  []string{"plugins/drivertest/..."},
+	},
+	{
+		name:  "the server links no cloud",
+		why:   "one binary runs everywhere and stays small; what needs an SDK is a plugin, or a program that --token-command runs",
+		from:  []string{"cmd/pop/..."},
+		never: sdks,
 	},
 	{
 		name: "the Terraform provider is a client",
