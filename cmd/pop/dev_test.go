@@ -54,7 +54,7 @@ operations:
 - {name: second, type: gated, params: {dependsOn: first}}
 `
 
-func TestDevSaysFirstThatAuthenticationIsOffAndRunsTheSamples(t *testing.T) {
+func TestG31_DevSaysFirstThatAuthenticationIsOffAndRunsTheSamples(t *testing.T) {
 	t.Parallel()
 	x := newTerminal(t)
 	d := x.dev()

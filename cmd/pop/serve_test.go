@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -32,6 +34,25 @@ func (x *terminal) background(args ...string) *daemon {
 	return d
 }
 
+// fetch returns the status and the body of an answer; 0 if there is none.
+func fetch(t *testing.T, url string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := (&http.Client{}).Do(req)
+	if err != nil {
+		return 0, ""
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
 // freeAddr returns an address that nothing listens on.
 func freeAddr(t *testing.T) string {
 	t.Helper()
@@ -43,7 +64,7 @@ func freeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func TestAServerAndAPullerApartRunAgendasOfThoseWhoHaveATokenForIt(t *testing.T) {
+func TestG32_AServerAndAPullerApartRunAgendasOfThoseWhoHaveATokenForIt(t *testing.T) {
 	t.Parallel()
 	x := newTerminal(t)
 	tokens := x.write("tokens.yaml", fmt.Sprintf(`tokens:
@@ -70,8 +91,10 @@ func TestAServerAndAPullerApartRunAgendasOfThoseWhoHaveATokenForIt(t *testing.T)
 	contains(t, alice.fail(1, "apply", "-f", quickstart+"/objects"), "operate")
 	admin.do("apply", "-f", quickstart+"/objects")
 
+	health := freeAddr(t)
 	puller := worker.background("pull", "--insight", "text", "--insight", "urgent", "--handlers", quickstart+"/handlers.yaml",
-		"--session", "w1", "--work", x.dir+"/work", "--slots", "4")
+		"--session", "w1", "--work", x.dir+"/work", "--slots", "4", "--health", health)
+	eventually(t, "the puller is ready", func() bool { status, _ := fetch(t, "http://"+health+"/readyz"); return status == http.StatusOK })
 	contains(t, alice.do("agenda", "submit", "--template", "words", "--customer", "acme", "--link", "l", "--watch"), "succeeded in")
 	contains(t, alice.fail(1, "agenda", "submit", "--template", "words", "--customer", "globex"), "globex")
 	contains(t, bob.fail(1, "link", "l"), `"l"`) // invisible equals absent
@@ -79,6 +102,8 @@ func TestAServerAndAPullerApartRunAgendasOfThoseWhoHaveATokenForIt(t *testing.T)
 	// A killed puller's agenda is run again by the next one of the same name.
 	handlers, objects := x.gatedSetup()
 	admin.do("apply", "-f", objects)
+	_, metrics := fetch(t, "http://"+health+"/metrics")
+	contains(t, metrics, "pop_puller_ready 1\n", `pop_puller_ended_agendas_total{outcome="succeeded"} 1`)
 	puller.stop()
 	contains(t, puller.log.String(), "session opened")
 	pull := func() *daemon {

@@ -65,6 +65,7 @@ type Puller struct {
 	reporter *reporter
 	keeper   *keeper // nil without a spool
 	logs     *logs
+	meter    *meter
 	executor *executor
 	slots    chan struct{} // one for each free slot
 
@@ -78,7 +79,9 @@ func New(cfg Config) (*Puller, error) {
 		return nil, err
 	}
 	p := &Puller{cfg: cfg, slots: make(chan struct{}, cfg.Slots), runs: map[string]*run{}}
-	p.reporter = newReporter(cfg.API, cfg.Log, max(cfg.Slots, maxReports))
+	p.meter = newMeter(cfg.API)
+	p.cfg.API, cfg.API = p.meter, p.meter
+	p.reporter = newReporter(p.meter, cfg.Log, max(cfg.Slots, maxReports))
 	if cfg.Spool != "" {
 		spool, err := openSpool(cfg.Spool, cfg.Name)
 		if err != nil {
@@ -131,6 +134,7 @@ func (p *Puller) open(ctx context.Context) (*session, error) {
 		reply, err := p.cfg.API.OpenSession(callCtx, p.cfg.Name)
 		cancel()
 		if err == nil {
+			p.meter.inSession(reply.ID)
 			p.cfg.Log.Info("session opened", "session", reply.ID, "name", p.cfg.Name)
 			return newSession(reply, asked), nil
 		}
@@ -147,6 +151,7 @@ func (p *Puller) open(ctx context.Context) (*session, error) {
 // serve pulls and runs agendas in a session. It returns when the session is lost, or when ctx is done and the session closed,
 // in either case with no agenda running.
 func (p *Puller) serve(ctx, background context.Context, s *session) {
+	defer p.meter.inSession("")
 	live, lose := context.WithCancelCause(background)
 	defer lose(nil)
 	pulling, stopPulling := context.WithCancel(ctx)
@@ -299,9 +304,15 @@ func (p *Puller) reserve(ctx context.Context, n int) int {
 		return 0
 	}
 	select {
-	case <-ctx.Done():
-		return 0
 	case <-p.slots:
+	default:
+		full := time.Now()
+		select {
+		case <-ctx.Done():
+			return 0
+		case <-p.slots:
+			p.meter.waitedForSlot(time.Since(full))
+		}
 	}
 	for taken := 1; taken < n; taken++ {
 		select {

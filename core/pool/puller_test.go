@@ -17,7 +17,7 @@ import (
 	"github.com/pop-platform/pop/core/model"
 )
 
-func TestThePullerNeverAsksForMoreThanItsFreeSlots(t *testing.T) {
+func TestG25_ThePullerNeverAsksForMoreThanItsFreeSlots(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var tr trace
@@ -102,7 +102,7 @@ func TestInsightsShareTheSlots(t *testing.T) {
 	}
 }
 
-func TestDrainingWaitsForRunsAndReportsThemBeforeTheSessionIsClosed(t *testing.T) {
+func TestG30_DrainingWaitsForRunsAndReportsThemBeforeTheSessionIsClosed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
@@ -417,7 +417,7 @@ func TestAPullerThatHoldsNothingSendsNoHeartbeats(t *testing.T) {
 	})
 }
 
-func TestAnAgendaThatIsAssignedAgainWaitsForTheEndOfItsOlderRun(t *testing.T) {
+func TestG06_AnAgendaThatIsAssignedAgainWaitsForTheEndOfItsOlderRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		running, most := 0, 0
@@ -437,6 +437,101 @@ func TestAnAgendaThatIsAssignedAgainWaitsForTheEndOfItsOlderRun(t *testing.T) {
 		after(time.Minute)
 		if p.final(t, "a1").Fence != 4 || most != 1 {
 			t.Errorf("%d runs of one operation at a time", most)
+		}
+	})
+}
+
+func TestG12_ACallThatHangsIsGivenUpAndRepeated(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{more: make(chan struct{}), waiting: map[string][]model.Assignment{}}
+		hung := map[string]int{}
+		hang := &hangingAPI{server: s, hangs: func(call string) bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			hung[call]++
+			return hung[call] == 1
+		}}
+		p := startPool(t, takes(time.Second), func(c *Config, _ *server) { c.API = hang })
+		s.add(agenda("a1", op("a", ``)))
+		after(5 * time.Minute)
+		if final := s.final(t, "a1"); final.Outcome != model.Succeeded {
+			t.Errorf("final report: %+v", final.Status)
+		}
+		p.stop()
+		<-p.stopped
+		if diff := cmp.Diff(map[string]bool{"open": true, "pull": true, "report": true}, map[string]bool{
+			"open": hung["open"] > 1, "pull": hung["pull"] > 1, "report": hung["report"] > 1,
+		}); diff != "" {
+			t.Errorf("calls that were made again (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// hangingAPI is a server of which some calls are never answered.
+type hangingAPI struct {
+	*server
+	hangs func(call string) bool
+}
+
+func (h *hangingAPI) OpenSession(ctx context.Context, name string) (model.Session, error) {
+	if h.hangs("open") {
+		<-ctx.Done()
+		return model.Session{}, ctx.Err()
+	}
+	return h.server.OpenSession(ctx, name)
+}
+
+func (h *hangingAPI) Pull(ctx context.Context, req model.PullRequest) ([]model.Assignment, error) {
+	if h.hangs("pull") {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return h.server.Pull(ctx, req)
+}
+
+func (h *hangingAPI) Report(ctx context.Context, reports []model.Report) ([]model.ReportResult, error) {
+	if h.hangs("report") {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return h.server.Report(ctx, reports)
+}
+
+func TestG33_StatsCountWhatAPullerDoes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := startPool(t, func(ctx context.Context, task *Task) (json.RawMessage, error) {
+			if task.Operation.Name == "bad" {
+				return nil, errors.New("no")
+			}
+			return takes(2*time.Second)(ctx, task)
+		}, func(c *Config, s *server) {
+			c.Slots = 1
+			away := awayUntil(time.Second)
+			s.openErr = func() error { return away() }
+		})
+		again := agenda("a1", op("a", ``))
+		again.Fence, again.Agenda.AddedTime = 1, time.Now()
+		p.add(again)
+		failing := agenda("a2", op("bad", ``), op("a", ``, "bad"))
+		failing.Progress.Operations = []model.OperationProgress{{Operation: "bad", AttemptCount: 1, Status: model.Status{State: model.Complete, Outcome: model.Failed}}}
+		p.add(failing)
+		after(time.Minute)
+		got := p.Stats()
+		if got.Session == "" || got.Slots != 1 || got.Running != 0 || got.Unreported != 0 || got.Started != 2 || got.Waited < time.Second || got.Full < 2*time.Second {
+			t.Errorf("stats: %+v", got)
+		}
+		if diff := cmp.Diff(map[string]int64{"succeeded": 1, "failed": 1}, got.Ended); diff != "" {
+			t.Errorf("agendas (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(map[string]OperationStats{
+			"type.a": {Started: 1, Succeeded: 1, Took: 2 * time.Second}, "type.bad": {Started: 1, Retried: 1, Failed: 1},
+		}, got.Operation); diff != "" {
+			t.Errorf("operations (-want +got):\n%s", diff)
+		}
+		if got.Calls[Call{"open", false}] < 2 || got.Calls[Call{"open", true}] != 1 || got.Calls[Call{"report", true}] == 0 {
+			t.Errorf("calls: %v", got.Calls)
 		}
 	})
 }

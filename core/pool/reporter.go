@@ -28,6 +28,7 @@ const (
 // reporter sends the reports of all runs: last state wins, many in one call, repeated until the server has spoken.
 type reporter struct {
 	api          API
+	meter        *meter
 	log          *slog.Logger
 	maxUnsettled int // ended runs that may wait for their final report before they keep their slots
 
@@ -42,9 +43,9 @@ type reporter struct {
 	idle      chan struct{} // closed and renewed when unsettled becomes 0
 }
 
-func newReporter(api API, log *slog.Logger, maxUnsettled int) *reporter {
+func newReporter(api *meter, log *slog.Logger, maxUnsettled int) *reporter {
 	return &reporter{
-		api: api, log: log, maxUnsettled: maxUnsettled,
+		api: api, meter: api, log: log, maxUnsettled: maxUnsettled,
 		wake:     make(chan struct{}, senders),
 		tickerOn: make(chan struct{}, 1),
 		pending:  map[*run]bool{},
@@ -69,6 +70,7 @@ func (p *reporter) begin(r *run) {
 	defer p.mu.Unlock()
 	r.calmUntil = time.Now().Add(calmTime)
 	r.changed, r.urgent = true, true
+	p.meter.began(r)
 	p.schedule(r)
 }
 
@@ -100,7 +102,10 @@ func (p *reporter) change(r *run, i int, change func(op *model.OperationProgress
 	if op.State == model.Complete {
 		p.await(r)
 	}
-	r.urgent = r.urgent || op.State != before
+	if op.State != before {
+		r.urgent = true
+		p.meter.operation(r.Agenda.Operations[i].Type, before, &op.OperationProgress)
+	}
 	return true
 }
 
@@ -125,6 +130,11 @@ func (p *reporter) finish(r *run, status model.Status) {
 
 func (p *reporter) end(r *run, status model.Status) {
 	r.status = status
+	if status.State == model.Complete {
+		p.meter.ended(string(status.Outcome))
+	} else {
+		p.meter.ended("handed_back")
+	}
 	r.changed = true
 	r.changes++
 	p.unsettled++
@@ -137,6 +147,7 @@ func (p *reporter) drop(r *run) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !r.over() { // as a refused one has
+		p.meter.ended("revoked")
 		p.settle(r)
 	}
 }

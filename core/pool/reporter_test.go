@@ -33,7 +33,7 @@ func TestAQuickRunCostsOneReport(t *testing.T) {
 
 func TestTheEndOfTheLastOperationIsReportedWithTheEndOfTheRun(t *testing.T) {
 	t.Parallel()
-	p := newReporter(nil, nil, 1)
+	p := newReporter(newMeter(nil), nil, 1)
 	r := newRun(t.Context(), agenda("a1", op("a", ``)), "s")
 	end := func(op *model.OperationProgress) { complete(op, model.Succeeded) }
 	p.updateLast(r, 0, end)
@@ -91,7 +91,7 @@ func TestALongRunReportsStartsAndEndsSoonAndNowAndThenItsProgress(t *testing.T) 
 	})
 }
 
-func TestReportsAreRepeatedWithTheLatestStateUntilTheServerTakesThem(t *testing.T) {
+func TestG12_ReportsAreRepeatedWithTheLatestStateUntilTheServerTakesThem(t *testing.T) {
 	t.Parallel()
 	for name, away := range map[string]func(*model.ReportResult) error{
 		"the server cannot be reached": func(*model.ReportResult) error { return errors.New("connection refused") },
@@ -167,7 +167,7 @@ func TestAFencedRunIsStoppedAndSaysNothingMore(t *testing.T) {
 	})
 }
 
-func TestAReportThatIsRefusedFailsItsAgendaAlone(t *testing.T) {
+func TestG12_AReportThatIsRefusedFailsItsAgendaAlone(t *testing.T) {
 	t.Parallel()
 	refusesBig := func(reports []model.Report) error {
 		for _, r := range reports {

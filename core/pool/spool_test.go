@@ -62,7 +62,7 @@ func TestWhileTheServerTakesReportsInNothingIsWrittenToDisk(t *testing.T) {
 	})
 }
 
-func TestResultsOutliveAnOutageOnDiskAndAreThenDelivered(t *testing.T) {
+func TestG11_ResultsOutliveAnOutageOnDiskAndAreThenDelivered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -97,7 +97,7 @@ func TestResultsOutliveAnOutageOnDiskAndAreThenDelivered(t *testing.T) {
 	})
 }
 
-func TestTheResultsOfAKilledPullerAreDeliveredBeforeTheNextOneOpensASession(t *testing.T) {
+func TestG11_TheResultsOfAKilledPullerAreDeliveredBeforeTheNextOneOpensASession(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dir, copied := t.TempDir(), t.TempDir()
@@ -156,7 +156,7 @@ func TestTheResultsOfAKilledPullerAreDeliveredBeforeTheNextOneOpensASession(t *t
 	})
 }
 
-func TestAnOutageThatIsLongerThanTheLeaseCostsNoResult(t *testing.T) {
+func TestG11_AnOutageThatIsLongerThanTheLeaseCostsNoResult(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := startPool(t, func(ctx context.Context, task *Task) (json.RawMessage, error) {
@@ -207,7 +207,7 @@ func TestASpoolIsBoundedAndSaysSoOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	spool.size = maxSpoolBytes - 800 // as if others were there
-	reporter := newReporter(nil, slog.New(slog.NewTextHandler(&log, nil)), 10)
+	reporter := newReporter(newMeter(nil), slog.New(slog.NewTextHandler(&log, nil)), 10)
 	k := &keeper{reporter: reporter, spool: spool, files: map[*run]kept{}}
 	var runs []*run
 	for i := range 4 {

@@ -325,7 +325,7 @@ func TestOfAFloodOfProgressTheEndCounts(t *testing.T) {
 	}
 }
 
-func TestTheRootFolderBelongsToOneLauncherWhichTidiesIt(t *testing.T) {
+func TestG29_TheRootFolderBelongsToOneLauncherWhichTidiesIt(t *testing.T) {
 	t.Parallel()
 	l := newLauncher(t, script("true"))
 	if _, err := New(l.cfg); err == nil || !strings.Contains(err.Error(), "in use") {

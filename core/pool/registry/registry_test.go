@@ -77,7 +77,7 @@ func TestParseReadsJSON(t *testing.T) {
 	}
 }
 
-func TestBadEntriesSpoilOnlyThemselves(t *testing.T) {
+func TestG26_BadEntriesSpoilOnlyThemselves(t *testing.T) {
 	t.Parallel()
 	set, err := Parse("/", []byte(`
 handlers:
@@ -162,7 +162,7 @@ func TestParseRefusesAFileThatIsWrongAsAWhole(t *testing.T) {
 	}
 }
 
-func TestRunReadsAChangedFileAndKeepsTheOldOneIfTheNewOneIsBroken(t *testing.T) {
+func TestG26_RunReadsAChangedFileAndKeepsTheOldOneIfTheNewOneIsBroken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "handlers.yaml")

@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pop-platform/pop/cmd/pop/internal/node"
+	"github.com/pop-platform/pop/cmd/pop/internal/pullhealth"
 	"github.com/pop-platform/pop/core/pool"
 	"github.com/pop-platform/pop/core/pool/process"
 	"github.com/pop-platform/pop/core/pool/registry"
@@ -23,7 +25,7 @@ type pullOptions struct {
 	daemon
 	insights          []string
 	handlers, session string
-	work              string
+	work, health      string
 	slots             int
 	drain             time.Duration
 }
@@ -59,6 +61,7 @@ killed puller has left is run again at once.`,
 	flags.IntVar(&o.slots, "slots", 10, "agendas that run at a time")
 	flags.StringVar(&o.session, "session", "", "name of this puller (default the name of this machine)")
 	flags.StringVar(&o.work, "work", "", "folder for the handlers' own folders, and for results while the server is away (default one for the session among temporary files)")
+	flags.StringVar(&o.health, "health", "", "address to serve /healthz, /readyz and /metrics on")
 	flags.DurationVar(&o.drain, "drain", 30*time.Second, "how long agendas may go on when told to stop; then they are handed back")
 	o.addFlags(flags)
 	fromEnv(flags)
@@ -106,6 +109,20 @@ func (a *app) pull(ctx context.Context, log *slog.Logger, o pullOptions) (err er
 	})
 	if err != nil {
 		return err
+	}
+	if o.health != "" {
+		l, err := node.Listen(ctx, o.health)
+		if err != nil {
+			return err
+		}
+		// It outlives the signal to stop, to tell that the puller is stopping.
+		serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+		defer stop()
+		go func() {
+			if err := pullhealth.Serve(serving, ctx, l, puller.Stats, log); err != nil {
+				log.Error("health is not served any more", "error", err)
+			}
+		}()
 	}
 	var reading sync.WaitGroup
 	reading.Go(func() { handlers.Run(ctx) })
