@@ -18,7 +18,7 @@ type Provider struct{ Version string }
 
 // Describe implements [driver.Provider].
 func (p Provider) Describe() driver.Description {
-	return driver.Description{Name: "oidc", Version: p.Version, Services: []driver.Service{driver.AuthorizerService}, Schema: Schema()}
+	return driver.Description{Name: "oidc", Version: p.Version, Services: []driver.Service{driver.AuthorizerService}, Schema: bytes.Clone(schema())}
 }
 
 // Open implements [driver.Provider].
@@ -41,9 +41,7 @@ func (p Provider) Open(_ context.Context, req driver.OpenRequest) (driver.Driver
 	return open, nil
 }
 
-// Schema returns the JSON schema of a [Config]. What the types do not say, [Parse] checks.
-func Schema() []byte { return bytes.Clone(schema()) }
-
+// schema returns the JSON schema of a [Config]. What the types do not say, [Parse] checks.
 var schema = sync.OnceValue(func() []byte {
 	s, err := jsonschema.For[Config](&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[Claim](): {Types: []string{"string", "array"}, Items: &jsonschema.Schema{Type: "string"}},

@@ -2,9 +2,13 @@ package doctor
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/pop-platform/pop/cmd/pop/internal/node"
+	"github.com/pop-platform/pop/cmd/pop/internal/output"
 	"github.com/pop-platform/pop/core/config"
+	"github.com/pop-platform/pop/plugins/driver"
 )
 
 // checkConfig looks at a server's configuration, and asks the plugins in use what they take.
@@ -30,4 +34,30 @@ func checkConfig(ctx context.Context, r *report, l *config.Loaded) {
 			r.warn(check, "add its sha256, as sha256sum prints it", "%s: plugins.%s has no sha256, so whatever is at %s will be run", l.File, name, p.Path)
 		}
 	}
+	checkBackends(ctx, r, node.Config{Settings: l.Config})
 }
+
+// checkBackends asks what is behind the plugins in use: a cloud's tables, an issuer's keys.
+func checkBackends(ctx context.Context, r *report, cfg node.Config) {
+	const check = "backends"
+	ctx, cancel := context.WithTimeout(ctx, backendTimeout)
+	defer cancel()
+	for _, b := range node.CheckBackends(ctx, cfg) {
+		text := output.Clean(fmt.Sprint(b.Err))
+		switch code := driver.CodeOf(b.Err); {
+		case b.Err == nil:
+			r.ok(check, "what is behind plugin %s answers", b.Plugin)
+		case b.InUse:
+			r.warn(check, "if the server is running, this says nothing: it may have the data for itself", "plugin %s: %s", b.Plugin, text)
+		case code == driver.Denied:
+			r.fail(check, "give the server the rights and credentials that the plugin's page lists", "plugin %s: %s", b.Plugin, text)
+		case code == driver.Unavailable:
+			r.fail(check, "mend what the finding says, or the plugin's settings, or the network in between", "plugin %s: %s", b.Plugin, text)
+		default:
+			r.fail(check, "mend what the finding says, or the plugin's settings", "plugin %s: %s", b.Plugin, text)
+		}
+	}
+}
+
+// backendTimeout is how long plugins may take to start and to ask.
+const backendTimeout = time.Minute

@@ -127,16 +127,18 @@ func startPlugins(ctx context.Context, cfg Config, metrics *host.Metrics) (map[s
 		return plugins, err
 	}
 	for _, e := range cfg.entries() {
-		var p *host.Plugin
-		if name := cfg.Settings.Plugins[e.Name].Linked; name != "" {
-			p, err = host.Link(ctx, linked[name], e, o)
-		} else {
-			p, err = host.Start(ctx, e, o)
-		}
+		p, err := cfg.startPlugin(ctx, e, o)
 		if err != nil {
 			return plugins, pluginError(e.Name, err)
 		}
 		plugins[e.Name] = p
 	}
 	return plugins, nil
+}
+
+func (cfg Config) startPlugin(ctx context.Context, e host.Entry, o host.Options) (*host.Plugin, error) {
+	if name := cfg.Settings.Plugins[e.Name].Linked; name != "" {
+		return host.Link(ctx, linked[name], e, o)
+	}
+	return host.Start(ctx, e, o)
 }

@@ -19,21 +19,52 @@ func CheckPlugins(ctx context.Context, cfg Config) (issues []model.Issue) {
 		return []model.Issue{{Path: host.ReattachEnv, Message: err.Error()}}
 	}
 	for _, e := range cfg.entries() {
-		var d driver.Description
-		var err error
-		if name := cfg.Settings.Plugins[e.Name].Linked; name != "" {
-			d = linked[name].Describe()
-		} else {
-			d, err = host.Describe(ctx, e, o)
-		}
-		if err == nil {
-			err = host.CheckConfig(e, d)
-		}
-		if err != nil {
+		if err := cfg.checkPlugin(ctx, e, o); err != nil {
 			issues = append(issues, pluginIssues(e.Name, err)...)
 		}
 	}
 	return issues
+}
+
+func (cfg Config) checkPlugin(ctx context.Context, e host.Entry, o host.Options) error {
+	if cfg.Settings.Plugins[e.Name].Linked != "" {
+		p, err := cfg.startPlugin(ctx, e, o)
+		if err != nil {
+			return err
+		}
+		return p.Close(ctx)
+	}
+	d, err := host.Describe(ctx, e, o)
+	if err != nil {
+		return err
+	}
+	return host.CheckConfig(e, d)
+}
+
+// Backend is a plugin that is in use, and what its backend says.
+type Backend struct {
+	Plugin string
+	Err    error // that calls would meet
+	InUse  bool  // Err is that the plugin cannot be opened now, as when a running server has its data for itself
+}
+
+// CheckBackends starts each plugin that is in use, one after the other, asks whether its backend answers, and closes it.
+func CheckBackends(ctx context.Context, cfg Config) (backends []Backend) {
+	o, err := hostOptions(cfg.Log, nil)
+	if err != nil {
+		return []Backend{{Plugin: host.ReattachEnv, Err: err}}
+	}
+	for _, e := range cfg.entries() {
+		b := Backend{Plugin: e.Name}
+		var p *host.Plugin
+		if p, b.Err = cfg.startPlugin(ctx, e, o); b.Err != nil {
+			b.InUse = driver.CodeOf(b.Err) == driver.Unavailable
+		} else {
+			b.Err = errors.Join(p.CheckHealth(ctx), p.Close(ctx))
+		}
+		backends = append(backends, b)
+	}
+	return backends
 }
 
 // pluginError is an error about a plugin that could not be started, with the places in the configuration that are to be mended.
