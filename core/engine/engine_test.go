@@ -325,7 +325,7 @@ func TestAFailureThatARetryCannotMendIsFinal(t *testing.T) {
 	})
 }
 
-func TestReportsAreFenced(t *testing.T) {
+func TestG03_ReportsAreFenced(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		session, other := w.session("executor"), w.session("other")
 		id := w.submit("a")
@@ -505,7 +505,7 @@ func TestAfterARestartExecutorsHaveALeaseToBeHeardOfAgain(t *testing.T) {
 }
 
 // The answer to a pull may be lost, while the session lives on.
-func TestAClaimThatTheExecutorNeverHeardOfIsReclaimed(t *testing.T) {
+func TestG02_AClaimThatTheExecutorNeverHeardOfIsReclaimed(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		s, err := w.OpenSession(w.ctx(), "executor")
 		w.must(err)
@@ -521,7 +521,7 @@ func TestAClaimThatTheExecutorNeverHeardOfIsReclaimed(t *testing.T) {
 	})
 }
 
-func TestCancel(t *testing.T) {
+func TestG10_ACancelledAgendaEndsAndItsExecutorIsTold(t *testing.T) {
 	t.Parallel()
 	t.Run("ends an agenda that waits in its queue", func(t *testing.T) {
 		inWorld(t, func(t *testing.T, w *world) {
@@ -694,7 +694,7 @@ func TestEverythingGoesOnAfterARestart(t *testing.T) {
 	})
 }
 
-func TestALostHintIsSentAgain(t *testing.T) {
+func TestG01_ALostHintIsSentAgain(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		id := w.submit("a")
 		synctest.Wait()

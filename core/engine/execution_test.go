@@ -83,7 +83,7 @@ func TestG18_TheNextAttemptWaitsLongerEachTimeAndFailuresBeyondRetryHaveNone(t *
 	})
 }
 
-func TestG4_AnAgendaThatIsExecutedIsNotRunAgain(t *testing.T) {
+func TestG04_AnAgendaThatIsExecutedIsNotRunAgain(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		id := w.submit("a")
 		a := w.pullOne(w.session("executor"))

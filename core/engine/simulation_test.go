@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pop-platform/pop/core/model"
+	"github.com/pop-platform/pop/core/workflow"
 	"github.com/pop-platform/pop/plugins/driver"
 	"github.com/pop-platform/pop/plugins/drivertest/memdriver"
 )
@@ -35,8 +36,9 @@ func sharedStore() driver.StoreCapabilities {
 }
 
 // TestNoHistoryLosesOrDoublesAnAgenda runs the engine in worlds where calls of the store and the queue fail before or after they do
-// their work, the server crashes, executors die, stall, report twice or fail, customers cancel, and limits, pauses and algorithms change. In the end every accepted agenda
-// is COMPLETE, and none was started twice under one fence.
+// their work, the server crashes, executors die, stall, report twice, fail, generate operations or run the end of an agenda, customers cancel, pause and resume, and
+// limits, pauses and algorithms change. In the end every accepted agenda is COMPLETE, none was started twice under one fence, and what
+// was generated is there once.
 func TestNoHistoryLosesOrDoublesAnAgenda(t *testing.T) {
 	t.Parallel()
 	seed := *simSeed
@@ -67,13 +69,14 @@ func TestNoHistoryLosesOrDoublesAnAgenda(t *testing.T) {
 // simulation is a history in the making.
 type simulation struct {
 	*world
-	current  atomic.Pointer[Engine]
-	mu       sync.Mutex
-	random   *rand.Rand
-	faults   bool
-	started  map[model.Lease]int
-	accepted map[string]bool
-	over     chan struct{}
+	current   atomic.Pointer[Engine]
+	mu        sync.Mutex
+	random    *rand.Rand
+	faults    bool
+	started   map[model.Lease]int
+	accepted  map[string]bool
+	generated map[string]bool // agendas in which something was
+	over      chan struct{}
 }
 
 func (s *simulation) chance(percent int) bool { return s.below(100) < percent }
@@ -118,7 +121,7 @@ func (s *simulation) fault(c memdriver.Call) memdriver.Fault {
 func simulate(t *testing.T, seed uint64, options memdriver.StoreOptions) {
 	s := &simulation{
 		random:  rand.New(rand.NewPCG(seed, 0)),
-		started: map[model.Lease]int{}, accepted: map[string]bool{}, over: make(chan struct{}),
+		started: map[model.Lease]int{}, accepted: map[string]bool{}, generated: map[string]bool{}, over: make(chan struct{}),
 	}
 	s.world = &world{TB: t, base: memdriver.NewStore(options), faults: s.fault}
 	s.start()
@@ -175,6 +178,8 @@ func (s *simulation) submitSome(name string) {
 	for i := range 20 {
 		agenda := agendaOf(customer, "second")
 		agenda.MaximumAttempts = 1 + s.below(4)
+		agenda.Backoff = []*model.Backoff{nil, {InitialSeconds: new(0.0)}, {InitialSeconds: new(10.0)}}[s.below(3)]
+		agenda.Operations[1].When = []workflow.When{workflow.OnSuccess, workflow.OnFailure, workflow.Always}[s.below(3)]
 		agenda.Priority = s.below(3)
 		submission := Submission{Agenda: agenda, IdempotencyKey: fmt.Sprint(name, i)}
 		var last error
@@ -192,11 +197,32 @@ func (s *simulation) submitSome(name string) {
 				if s.chance(10) {
 					_, _ = s.engineNow().Cancel(s.ctx(), got.Agenda.ID, "")
 				}
+				if s.chance(20) {
+					s.pauseForAWhile(got.Agenda.ID)
+				}
 				break
 			}
 			s.pause(time.Second)
 		}
 		s.pause(2 * time.Second)
+	}
+}
+
+// pauseForAWhile pauses an agenda, which in the end either somebody resumes or time.
+func (s *simulation) pauseForAWhile(id string) {
+	pause := model.Pause{By: "customer"}
+	if s.chance(50) {
+		pause.Until = time.Now().Add(time.Duration(1+s.below(20)) * time.Second)
+	}
+	s.pause(5 * time.Second)
+	_, _ = s.engineNow().Pause(s.ctx(), id, pause, s.chance(30))
+	s.pause(5 * time.Second)
+	for {
+		_, err := s.engineNow().Resume(s.ctx(), id)
+		if kind := model.KindOf(err); err == nil || kind == model.Conflict || kind == model.NotFound { // it was not paused, or is no more
+			return
+		}
+		s.pause(time.Second)
 	}
 }
 
@@ -278,6 +304,9 @@ func (s *simulation) run(ctx context.Context, session string, a model.Assignment
 	if s.calm() < 5 {
 		return
 	}
+	if a.Progress.Ending == "" && s.chance(30) {
+		s.generate(ctx, session, a)
+	}
 	r := complete(a, model.Succeeded)
 	r.SessionID = session
 	switch n := s.calm(); {
@@ -285,14 +314,40 @@ func (s *simulation) run(ctx context.Context, session string, a model.Assignment
 		r.Outcome = model.Failed
 	case n < 20:
 		r.State, r.Outcome = model.Waiting, ""
+		if s.chance(30) {
+			r.Ending = model.Failed
+		}
 	}
+	s.report(ctx, r)
+}
+
+// report reports once or twice, until the server has answered.
+func (s *simulation) report(ctx context.Context, r model.Report) {
 	for range 1 + s.below(2) {
 		for ctx.Err() == nil {
-			if _, err := s.engineNow().Report(ctx, []model.Report{r}); err == nil {
+			results, err := s.engineNow().Report(ctx, []model.Report{r})
+			if err == nil {
+				s.noteGenerated(r, results[0])
 				break
 			}
 			s.pause(time.Second)
 		}
+	}
+}
+
+// generate reports that the first operation has succeeded and added another one, which each fence calls by another name.
+func (s *simulation) generate(ctx context.Context, session string, a model.Assignment) {
+	r := running(a, generator("first", work(fmt.Sprint("part of fence ", a.Fence))))
+	r.SessionID = session
+	s.report(ctx, r)
+}
+
+// noteGenerated remembers that something was generated.
+func (s *simulation) noteGenerated(r model.Report, answer model.ReportResult) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if answer.Err == nil && len(r.Operations) > 0 {
+		s.generated[r.AgendaID] = true
 	}
 }
 
@@ -318,6 +373,7 @@ func (s *simulation) awaitTheEnd() {
 				break
 			}
 			if p.State == model.Complete {
+				s.checkGenerated(p)
 				break
 			}
 			if time.Now().After(deadline) {
@@ -327,5 +383,22 @@ func (s *simulation) awaitTheEnd() {
 			}
 			<-time.After(time.Second)
 		}
+	}
+}
+
+// checkGenerated looks for what was generated in an agenda that has ended: it is there once, whoever has generated it. If no report
+// was answered, one may have been taken in all the same.
+func (s *simulation) checkGenerated(p model.AgendaProgress) {
+	s.mu.Lock()
+	generated := s.generated[p.AgendaID]
+	s.mu.Unlock()
+	parts := 0
+	for _, op := range p.Operations {
+		if op.GeneratedBy == "first" {
+			parts++
+		}
+	}
+	if parts > 1 || generated && parts != 1 || len(p.Operations) != 2+parts {
+		s.Errorf("agenda %s has the operations %s", p.AgendaID, names(p))
 	}
 }

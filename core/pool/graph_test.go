@@ -513,3 +513,27 @@ func TestAPausedAgendaLetsEndWhatRunsAndIsHandedBack(t *testing.T) {
 		})
 	}
 }
+
+func TestG05_AnAgendaThatCannotBeLaunchedFailsAloneAndSaysSo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := startPool(t, func(_ context.Context, task *Task) (json.RawMessage, error) {
+			switch task.AgendaID {
+			case "a2":
+				return nil, errors.New("the launcher is broken")
+			case "a3":
+				panic("and this one even more")
+			}
+			return nil, nil
+		}, nil)
+		for _, id := range []string{"a1", "a2", "a3", "a4"} { // in one answer to a pull
+			p.addTo(testInsight, agenda(id, op("only", ``)))
+		}
+		after(time.Minute)
+		for id, want := range map[string]model.Outcome{"a1": model.Succeeded, "a2": model.Failed, "a3": model.Failed, "a4": model.Succeeded} {
+			if final := p.final(t, id); final.Outcome != want || want == model.Failed && len(final.DiagnosticEvents) != 1 {
+				t.Errorf("%s: %+v", id, final.Status)
+			}
+		}
+	})
+}

@@ -49,6 +49,9 @@ func (t *Task) Generate(operations ...model.Operation) {
 	t.generated = append(t.generated, operations...)
 }
 
+// Generated returns what was added by Generate.
+func (t *Task) Generated() []model.Operation { return t.generated }
+
 // Print hands on what the operation printed, whole lines or parts of long ones, without secrets. It returns at once.
 func (t *Task) Print(text []byte) {
 	if t.OnOutput != nil {

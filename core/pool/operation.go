@@ -51,7 +51,7 @@ func (x *execution) operation(i int, task *Task) event {
 	payload, err := x.launch(task)
 	switch {
 	case err == nil:
-		return event{operation: i, kind: succeeded, payload: payload, generated: task.generated}
+		return event{operation: i, kind: succeeded, payload: payload, generated: task.Generated()}
 	case x.run.ctx.Err() != nil:
 		return event{operation: i, kind: interrupted}
 	default:

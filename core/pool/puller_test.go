@@ -177,7 +177,7 @@ func TestDrainingHandsBackWhatTakesTooLong(t *testing.T) {
 	})
 }
 
-func TestARevokedLeaseStopsItsAgendaOnly(t *testing.T) {
+func TestG10_ARevokedLeaseStopsItsAgendaOnly(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
