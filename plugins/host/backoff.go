@@ -35,12 +35,17 @@ func (h *history) ended(lived time.Duration, served bool) {
 // failed remembers that a process did not become ready.
 func (h *history) failed() { h.failures++ }
 
-// broken reports whether the plugin is to be left alone.
-func (h *history) broken() bool { return h.failures >= maxFailures }
+// state returns what the plugin is doing while there is no process.
+func (h *history) state() State {
+	if h.failures >= maxFailures {
+		return Broken
+	}
+	return Restarting
+}
 
 // delay returns how long to wait before the next process is started.
 func (h *history) delay() time.Duration {
-	if h.broken() {
+	if h.state() == Broken {
 		return brokenDelay
 	}
 	n := max(h.crashes-1, h.failures)

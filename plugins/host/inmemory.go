@@ -38,7 +38,7 @@ func serveInMemory(provider driver.Provider, log *slog.Logger) (*connection, err
 		return nil, fmt.Errorf("connect in memory: %w", err)
 	}
 	gone := make(chan struct{})
-	return &connection{ClientConnInterface: conn, gone: gone, end: sync.OnceFunc(func() {
+	return &connection{ClientConnInterface: conn, gone: gone, exit: func() string { return "in memory" }, end: sync.OnceFunc(func() {
 		_ = conn.Close() // it has nothing to lose
 		g.Stop()
 		serving.Wait()

@@ -28,6 +28,7 @@ type launcher func(ctx context.Context) (*connection, error)
 type connection struct {
 	grpc.ClientConnInterface
 	gone <-chan struct{} // closed when the process has ended
+	exit func() string   // how it has, once it is gone
 	pid  int
 	end  func() // ends the process, if it is ours; may be called again
 }
@@ -130,6 +131,9 @@ func (p *Plugin) configure(ctx context.Context, inst *instance, e Entry) error {
 	if inst.caps, err = inst.capabilities(ctx, e.Services); err != nil {
 		return p.stepError(e, "capabilities", err)
 	}
+	if err := p.sameCapabilities(e, inst.caps); err != nil {
+		return err
+	}
 	if err := p.ensureAgain(ctx, inst); err != nil {
 		return p.stepError(e, "ensure", err)
 	}
@@ -231,9 +235,12 @@ func checkDescription(e Entry, d driver.Description) error {
 	return nil
 }
 
-// sameCapabilities returns why a process cannot take the place of one with other capabilities, which the core goes by.
-func sameCapabilities(e Entry, before, now capabilities) error {
-	if !reflect.DeepEqual(before, now) {
+// sameCapabilities returns why a process cannot take the place of the first one: the core goes by the capabilities of that.
+func (p *Plugin) sameCapabilities(e Entry, now capabilities) error {
+	p.mu.Lock()
+	before, first := p.caps, p.status.Starts == 0
+	p.mu.Unlock()
+	if !first && !reflect.DeepEqual(before, now) {
 		return driver.Errorf(driver.Unsupported, "plugin "+e.Name,
 			"the new process has other capabilities than the one before (%+v, before %+v): restart the server to use it", now, before)
 	}

@@ -73,12 +73,10 @@ func (p *Plugin) launch(ctx context.Context, e Entry) (_ *connection, err error)
 	conn, err := connect(client)
 	if err != nil {
 		end()
-		return nil, launchError(e, output, err)
+		return nil, launchError(ctx, e, output, err)
 	}
-	conn.end = end
-	if cmd.Process != nil {
-		conn.pid = cmd.Process.Pid
-	}
+	conn.end, conn.pid = end, cmd.Process.Pid
+	conn.exit = func() string { return cmd.ProcessState.String() }
 	return conn, nil
 }
 
@@ -91,7 +89,7 @@ func (p *Plugin) reattach(_ context.Context, r Reattach) (*connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reattach to %s: %w", r.Address, err)
 	}
-	conn.pid = r.PID
+	conn.pid, conn.exit = r.PID, func() string { return "it was started by hand" }
 	conn.end = sync.OnceFunc(func() { clearUp(client) }) // the process belongs to whoever started it
 	return conn, nil
 }
@@ -208,7 +206,7 @@ func Sum(path string) (string, error) {
 }
 
 // launchError says why a process could not be started, with what it wrote itself.
-func launchError(e Entry, output *output, err error) error {
+func launchError(ctx context.Context, e Entry, output *output, err error) error {
 	d := &driver.Error{Code: driver.Unavailable, Source: driver.Plugin, Op: "launch", Err: err}
 	text := err.Error()
 	switch {
@@ -221,8 +219,10 @@ func launchError(e Entry, output *output, err error) error {
 		d.Code = driver.Unsupported
 		d.Message = fmt.Sprintf("%s speaks another version of the protocol than this server, which speaks %d: use a version of it that was made for this server (%s)",
 			e.Path, wire.Protocol, firstLine(text))
-	case strings.Contains(text, "timeout while waiting for plugin to start"):
+	case ctx.Err() != nil, strings.Contains(text, "timeout while waiting for plugin to start"):
 		d.Message = fmt.Sprintf("%s did not say within the time it has to start where it listens: is it a plugin?", e.Path)
+	case strings.Contains(text, "Failed to read any lines from plugin's stdout"):
+		d.Message = fmt.Sprintf("%s ended, or closed its standard output, before it said where it listens", e.Path)
 	case strings.Contains(text, "Unrecognized remote plugin message"):
 		d.Message = fmt.Sprintf("%s wrote something else to its standard output than where it listens: is it a plugin, and does it write there before it serves? (%s)",
 			e.Path, firstLine(text))

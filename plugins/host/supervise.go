@@ -99,9 +99,9 @@ func (p *Plugin) supervise(inst *instance, launch launcher) {
 			// Neither the new nor the old could be started.
 			h.failed()
 		case cause != nil:
-			p.withdraw(Restarting, cause)
-			inst.end()
 			h.ended(time.Since(inst.since), inst.served.Load())
+			p.withdraw(h.state(), cause)
+			inst.end()
 			p.log.Error("the plugin ended and is started again", "error", cause, "lived", time.Since(inst.since), "delay", h.delay())
 		default:
 			p.withdraw(Closed, nil)
@@ -129,9 +129,9 @@ func (p *Plugin) watch(ctx context.Context, inst *instance) (request *replacemen
 		case <-ctx.Done():
 			return nil, nil
 		case <-inst.gone:
-			return nil, errors.New("the process has ended")
+			return nil, inst.cause()
 		case <-inst.broken:
-			return nil, errors.New("the connection to the process has failed")
+			return nil, inst.cause()
 		case r := <-p.requests:
 			return &r, nil
 		case <-ticker.C:
@@ -141,6 +141,21 @@ func (p *Plugin) watch(ctx context.Context, inst *instance) (request *replacemen
 		} else if silent++; silent >= maxSilence {
 			return nil, fmt.Errorf("the process has not answered %d checks of health", silent)
 		}
+	}
+}
+
+// exitLag is how much later than the end of its connection the end of a process may be seen.
+const exitLag = 200 * time.Millisecond
+
+// cause returns how a process has ended.
+func (i *instance) cause() error {
+	timer := time.NewTimer(exitLag)
+	defer timer.Stop()
+	select {
+	case <-i.gone:
+		return fmt.Errorf("the process has ended: %s", i.exit())
+	case <-timer.C:
+		return errors.New("the connection to the process has failed")
 	}
 }
 
@@ -177,47 +192,35 @@ func (p *Plugin) examine(ctx context.Context, inst *instance) bool {
 // restart starts a process again, time after time, until one is ready; nil when the plugin is to be closed.
 func (p *Plugin) restart(ctx context.Context, h *history, launch launcher) (*instance, launcher) {
 	for {
-		if !p.pause(ctx, h, &launch) {
+		timer := time.NewTimer(h.delay())
+		select {
+		case <-ctx.Done():
+			timer.Stop()
 			return nil, launch
+		case r := <-p.requests: // whoever makes it has mended something
+			timer.Stop()
+			next := p.launcher(r.entry)
+			inst, err := p.open(ctx, next, r.entry)
+			r.reply <- err
+			if err == nil {
+				p.setEntry(r.entry)
+				p.publish(inst)
+				return inst, next
+			}
+			continue
+		case <-timer.C:
 		}
 		inst, err := p.open(ctx, launch, p.currentEntry())
 		if err == nil {
-			if err = sameCapabilities(p.currentEntry(), p.caps, inst.caps); err == nil {
-				p.publish(inst)
-				return inst, launch
-			}
-			inst.end()
+			p.publish(inst)
+			return inst, launch
 		}
 		if ctx.Err() != nil {
 			return nil, launch
 		}
 		h.failed()
-		state := Restarting
-		if h.broken() {
-			state = Broken
-		}
-		p.withdraw(state, err)
+		p.withdraw(h.state(), err)
 		p.log.Error("the plugin could not be started", "error", err, "failures", h.failures, "delay", h.delay())
-	}
-}
-
-// pause waits until a process may be started; false when the plugin is to be closed. A request to replace the process ends the
-// wait: whoever makes it has mended something.
-func (p *Plugin) pause(ctx context.Context, h *history, launch *launcher) bool {
-	timer := time.NewTimer(h.delay())
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	case r := <-p.requests:
-		*h = history{}
-		*launch = p.launcher(r.entry)
-		p.setEntry(r.entry)
-		p.withdraw(Restarting, nil)
-		r.reply <- nil
-		return true
 	}
 }
 
@@ -251,9 +254,6 @@ func (p *Plugin) replace(r *replacement, old *instance, launch launcher) (*insta
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), p.opts.StartTimeout)
 	defer cancel()
 	err = p.configure(ctx, inst, r.entry)
-	if err == nil {
-		err = sameCapabilities(r.entry, p.caps, inst.caps)
-	}
 	if err == nil {
 		p.setEntry(r.entry)
 		p.publish(inst)
