@@ -28,7 +28,7 @@ func (p *Plugin) ready(ctx context.Context, op string) (*instance, error) {
 		p.mu.Lock()
 		inst, changed, status := p.current, p.changed, p.status
 		p.mu.Unlock()
-		if inst != nil && inst.calls.Enter() {
+		if inst != nil && !inst.over() && inst.calls.Enter() {
 			return inst, nil
 		}
 		if status.State == Broken || status.State == Closed {

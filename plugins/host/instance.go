@@ -65,6 +65,18 @@ type capabilities struct {
 // suspect says that the connection has failed, so that nothing more is sent over it.
 func (i *instance) suspect() { i.breaking.Do(func() { close(i.broken) }) }
 
+// over reports whether nothing is to be sent to an instance any more, though the supervisor may not know yet.
+func (i *instance) over() bool {
+	select {
+	case <-i.broken:
+		return true
+	case <-i.gone:
+		return true
+	default:
+		return false
+	}
+}
+
 // open brings a plugin up: launch, describe, check, configure, check health. With an error nothing stays running.
 func (p *Plugin) open(ctx context.Context, launch launcher, e Entry) (*instance, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.opts.StartTimeout)
