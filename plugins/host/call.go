@@ -94,11 +94,14 @@ func call[Resp any](ctx context.Context, p *Plugin, op string, does effect, time
 func (p *Plugin) explain(ctx context.Context, inst *instance, op string, does effect, timeout time.Duration, err error) error {
 	var own *driver.Error
 	known, fromDriver := wire.FromStatus(err)
+	_, callers := ctx.Deadline()
 	switch {
 	case errors.As(err, &own): // made by the host
 		return err
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", op, ctx.Err())
+	case callers && status.Code(err) == codes.DeadlineExceeded: // the plugin's clock is a little faster than the context
+		return fmt.Errorf("%s: %w", op, context.DeadlineExceeded)
 	case fromDriver && !errors.Is(known, context.Canceled) && !errors.Is(known, context.DeadlineExceeded):
 		inst.served.Store(true)
 		return known
