@@ -110,11 +110,13 @@ func (p *Plugin) clientConfig(output *output) *plugin.ClientConfig {
 }
 
 func dialOptions() []grpc.DialOption {
-	const headroom = 1 << 20 // what a message may have besides the part of it that MaxMessage bounds
 	return []grpc.DialOption{
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessage+headroom), grpc.MaxCallSendMsgSize(wire.MaxMessage+headroom)),
+		grpc.WithDefaultCallOptions(
+			grpc.MaxCallRecvMsgSize(wire.MaxMessage+wire.Headroom), grpc.MaxCallSendMsgSize(wire.MaxMessage+wire.Headroom), grpc.ForceCodecV2(wire.Codec{})),
 		grpc.WithInitialWindowSize(wire.PartBytes),
 		grpc.WithInitialConnWindowSize(wire.PartBytes),
+		grpc.WithReadBufferSize(wire.SocketBuffer),
+		grpc.WithWriteBufferSize(wire.SocketBuffer),
 	}
 }
 

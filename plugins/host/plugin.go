@@ -238,7 +238,7 @@ func (p *Plugin) Store() (driver.Store, error) {
 	return take(p, driver.StoreService,
 		func(d driver.Drivers) driver.Store { return measureStore(d.Store, p.opts.Metrics, p.entry.Name) },
 		func() driver.Store {
-			return measureStore(&store{plugin: p, caps: p.caps.store}, p.opts.Metrics, p.entry.Name)
+			return measureStore(newStore(p), p.opts.Metrics, p.entry.Name)
 		})
 }
 

@@ -43,6 +43,13 @@ type store struct {
 	handle
 	plugin *Plugin
 	caps   driver.StoreCapabilities
+	writes coalescer
+}
+
+func newStore(p *Plugin) *store {
+	s := &store{plugin: p, caps: p.caps.store}
+	s.writes.send = s.write
+	return s
 }
 
 // Capabilities implements [driver.Store].
@@ -124,7 +131,7 @@ func (s *store) Write(ctx context.Context, req driver.WriteRequest) (driver.Writ
 	}
 	n := wire.FitGroups(req.Groups)
 	if n == len(req.Groups) {
-		results, err := s.write(ctx, req.Groups)
+		results, err := s.writes.write(ctx, req.Groups)
 		return driver.WriteResponse{Results: results}, err
 	}
 	// A part that fails says nothing about the others: its groups fail one by one.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -25,11 +26,16 @@ import (
 	"github.com/pop-platform/pop/core/queue"
 	"github.com/pop-platform/pop/core/store"
 	"github.com/pop-platform/pop/plugins/driver"
+	"github.com/pop-platform/pop/plugins/host"
 	"github.com/pop-platform/pop/providers/local"
 )
 
-// serverEnv holds the data folder when the test binary is to be the server.
-const serverEnv = "POP_BENCH_SERVER"
+// serverEnv holds the data folder when the test binary is to be the server, and pluginEnv the program of the plugin whose
+// drivers it is to use; without one they are linked in.
+const (
+	serverEnv = "POP_BENCH_SERVER"
+	pluginEnv = "POP_BENCH_PLUGIN"
+)
 
 const token = "benchmark"
 
@@ -70,7 +76,7 @@ func serve(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	disk, err := local.OpenStore(ctx, local.StoreOptions{Dir: filepath.Join(dir, "store"), Logger: log})
+	disk, hints, flushes, err := openDrivers(ctx, filepath.Join(dir, "store"), log)
 	if err != nil {
 		return err
 	}
@@ -78,7 +84,7 @@ func serve(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	q, err := queue.Open(ctx, local.NewQueue(local.QueueOptions{}))
+	q, err := queue.Open(ctx, hints)
 	if err != nil {
 		return err
 	}
@@ -101,7 +107,7 @@ func serve(ctx context.Context, dir string) error {
 	fmt.Println("http://" + l.Addr().String())
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		calls := st.Calls()
-		s := stats{Flushes: disk.Stats().Flushes, Gets: calls.Get, Scans: calls.Scan, Writes: calls.Write, WriteGroups: calls.Groups}
+		s := stats{Flushes: flushes(), Gets: calls.Get, Scans: calls.Scan, Writes: calls.Write, WriteGroups: calls.Groups}
 		s.CPU, s.ResidentKiB = usage()
 		if err := out.Encode(s); err != nil {
 			return err
@@ -110,10 +116,45 @@ func serve(ctx context.Context, dir string) error {
 	stop()
 	err = <-served
 	eng.Stop()
-	if closeErr := st.Close(context.WithoutCancel(ctx)); err == nil {
-		err = closeErr
+	return errors.Join(err, st.Close(context.WithoutCancel(ctx)), q.Close(context.WithoutCancel(ctx)))
+}
+
+// openDrivers returns a store and a queue, and what counts the store's flushes, which a process does not tell.
+func openDrivers(ctx context.Context, dir string, log *slog.Logger) (driver.Store, driver.Queue, func() uint64, error) {
+	path := os.Getenv(pluginEnv)
+	if path == "" {
+		disk, err := local.OpenStore(ctx, local.StoreOptions{Dir: dir, Logger: log})
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		return disk, local.NewQueue(local.QueueOptions{}), func() uint64 { return disk.Stats().Flushes }, nil
 	}
-	return err
+	disk, hints, err := startPlugin(ctx, path, dir, log)
+	return disk, hints, func() uint64 { return 0 }, err
+}
+
+// startPlugin returns the drivers of a process of pop-plugin-local.
+func startPlugin(ctx context.Context, path, dir string, log *slog.Logger) (driver.Store, driver.Queue, error) {
+	settings, err := json.Marshal(map[string]string{"dir": dir})
+	if err != nil {
+		return nil, nil, err
+	}
+	sum, err := host.Sum(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := host.Start(ctx, host.Entry{
+		Name: "local", Path: path, SHA256: sum, Services: []driver.Service{driver.StoreService, driver.QueueService}, Config: settings,
+	}, host.Options{Log: log})
+	if err != nil {
+		return nil, nil, err
+	}
+	disk, err := p.Store()
+	if err != nil {
+		return nil, nil, err
+	}
+	hints, err := p.Queue()
+	return disk, hints, err
 }
 
 // usage returns the CPU time this process has used and the memory it holds.
@@ -140,11 +181,12 @@ type server struct {
 	launch time.Duration // from exec until it had answered
 }
 
-func startServer(b testing.TB, dir string) *server {
+// startServer starts a server with drivers that are linked in, or with those of a plugin's program.
+func startServer(b testing.TB, dir string, plugin ...string) *server {
 	b.Helper()
 	start := time.Now()
 	cmd := exec.CommandContext(context.WithoutCancel(b.Context()), os.Args[0])
-	cmd.Env = append(os.Environ(), serverEnv+"="+dir)
+	cmd.Env = append(os.Environ(), serverEnv+"="+dir, pluginEnv+"="+strings.Join(plugin, ""))
 	cmd.Stderr = os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGKILL) }
 	in, err := cmd.StdinPipe()

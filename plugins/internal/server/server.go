@@ -56,16 +56,16 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	pluginv1.RegisterAuthorizerServiceServer(r, s)
 }
 
-// headroom is what a message may have besides the part of it that MaxMessage bounds.
-const headroom = 1 << 20
-
 // Options returns the options that a gRPC server needs.
 func (s *Server) Options() []grpc.ServerOption {
 	return []grpc.ServerOption{
-		grpc.MaxRecvMsgSize(wire.MaxMessage + headroom),
-		grpc.MaxSendMsgSize(wire.MaxMessage + headroom),
+		grpc.MaxRecvMsgSize(wire.MaxMessage + wire.Headroom),
+		grpc.MaxSendMsgSize(wire.MaxMessage + wire.Headroom),
 		grpc.InitialWindowSize(wire.PartBytes),
 		grpc.InitialConnWindowSize(wire.PartBytes),
+		grpc.ReadBufferSize(wire.SocketBuffer),
+		grpc.WriteBufferSize(wire.SocketBuffer),
+		grpc.ForceServerCodecV2(wire.Codec{}),
 		grpc.UnaryInterceptor(s.survive),
 	}
 }

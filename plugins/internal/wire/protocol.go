@@ -1,8 +1,6 @@
 package wire
 
 import (
-	"time"
-
 	"github.com/pop-platform/pop/plugins/driver"
 	"github.com/pop-platform/pop/plugins/pluginv1"
 )
@@ -36,12 +34,13 @@ const (
 	MaxMessage = 64 << 20
 	// PartBytes is about how large the messages are into which a large batch is split.
 	PartBytes = 4 << 20
+	// Headroom is what a message may have besides the part of it that MaxMessage bounds.
+	Headroom = 1 << 20
+	// SocketBuffer is how much is read from and written to a socket at once.
+	SocketBuffer = 128 << 10
 	// MaxConfig is the largest configuration.
 	MaxConfig = 1 << 20
 )
-
-// DrainTimeout is how long calls in flight may take when a plugin is told to shut down.
-const DrainTimeout = 10 * time.Second
 
 var services = []struct {
 	driver driver.Service

@@ -111,13 +111,15 @@ func FitKeys(keys []driver.Key) int {
 
 // FitGroups returns how many of the groups go into one message.
 func FitGroups(groups []driver.Group) int {
-	return fit(groups, func(g *driver.Group) int {
-		n := 0
-		for i := range *g {
-			n += size(&(*g)[i].Record) + len((*g)[i].Version)
-		}
-		return n
-	})
+	return fit(groups, func(g *driver.Group) int { return GroupSize(*g) })
+}
+
+// GroupSize is about how many bytes a group takes in a message.
+func GroupSize(g driver.Group) (n int) {
+	for i := range g {
+		n += size(&g[i].Record) + len(g[i].Version)
+	}
+	return n
 }
 
 // FitRecords returns how many of the records of a scan go into one message.
