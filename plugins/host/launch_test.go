@@ -36,7 +36,7 @@ func TestPluginThatCannotBeStartedIsRefusedWithAReason(t *testing.T) {
 		}, driver.Invalid, []string{"chmod +x"}},
 		{"a program for another machine", "serve", func(t *testing.T, e *host.Entry, _ *host.Options) {
 			e.Path = filepath.Join(t.TempDir(), "program")
-			if err := os.WriteFile(e.Path, []byte("\x7fELF and then nothing"), 0o700); err != nil { //nolint:gosec // it is to be executable
+			if err := os.WriteFile(e.Path, []byte("\x7fELF and then nothing"), 0o700); err != nil {
 				t.Fatal(err)
 			}
 		}, driver.Unavailable, []string{"exec format error"}},
@@ -63,7 +63,7 @@ func TestPluginThatCannotBeStartedIsRefusedWithAReason(t *testing.T) {
 		}, driver.Internal, []string{"the limit is 1048576"}},
 		{"folder for sockets of others", "serve", func(t *testing.T, _ *host.Entry, o *host.Options) {
 			o.RunDir = t.TempDir()
-			if err := os.Chmod(o.RunDir, 0o755); err != nil { //nolint:gosec // it is to be too open
+			if err := os.Chmod(o.RunDir, 0o755); err != nil {
 				t.Fatal(err)
 			}
 		}, driver.Denied, []string{"mode 0700"}},
@@ -165,7 +165,7 @@ func TestPluginGetsOnlyTheVariablesThatItIsAllowed(t *testing.T) {
 
 func TestSocketsAreClearedAway(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "pop") // short enough for a socket
+	dir, err := os.MkdirTemp("", "pop") //nolint:usetesting // short enough for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
