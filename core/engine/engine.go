@@ -27,6 +27,9 @@ type Options struct {
 	Resend time.Duration
 	// Sweep is how often an insight looks for lost sessions and lost hints. Default 1 second.
 	Sweep time.Duration
+	// ProgressEvery is how often executors report on a run of which there is only progress to tell: each report is a write. Default half a
+	// second, and 30 seconds if the store is shared, as such a store is not on this machine and has its price.
+	ProgressEvery time.Duration
 	// Rescan is how often an insight reads its live agendas again if the store is shared or its indexes may be stale. Default 1 minute.
 	Rescan time.Duration
 	// KeepLogs is how long what operations printed is kept. Default [DefaultKeepLogs].
@@ -79,6 +82,12 @@ func New(st *store.Store, q *queue.Queue, c *catalog.Catalog, o Options) *Engine
 	}
 	if o.KeepLogs == 0 {
 		o.KeepLogs = DefaultKeepLogs
+	}
+	if o.ProgressEvery == 0 {
+		o.ProgressEvery = 500 * time.Millisecond
+		if st.Capabilities().Shared {
+			o.ProgressEvery = 30 * time.Second
+		}
 	}
 	e := &Engine{store: st, queue: q, catalog: c, Options: o, started: o.Now(), dispatchers: map[string]*dispatcher{}}
 	e.ctx, e.stop = context.WithCancel(context.Background())

@@ -246,6 +246,6 @@ func (e *Engine) sessionEnded(id string) {
 func (e *Engine) session(s sessionRecord) model.Session {
 	return model.Session{
 		ID: s.ID, Name: sessionName(s.ID), ExpiresAt: s.ExpiresAt,
-		Heartbeat: (e.Lease / heartbeatsLease).Milliseconds(),
+		Heartbeat: (e.Lease / heartbeatsLease).Milliseconds(), Progress: e.ProgressEvery.Milliseconds(),
 	}
 }

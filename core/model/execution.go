@@ -9,6 +9,7 @@ type Session struct {
 	Name      string    `json:"name"`
 	ExpiresAt time.Time `json:"expiresAt"`
 	Heartbeat int64     `json:"heartbeatIntervalMs" doc:"How often to send a heartbeat, in milliseconds."`
+	Progress  int64     `json:"progressIntervalMs,omitempty" doc:"How often to report on a run of which there is only progress to tell, in milliseconds; what begins and ends is told at once."`
 	Revoked   []Lease   `json:"revoked,omitempty" doc:"Leases taken away since the last heartbeat, such as those of cancelled agendas: stop their operations."`
 	Paused    []Lease   `json:"paused,omitempty" doc:"Leases whose agendas were paused since the last heartbeat: start nothing more of them, and hand them back when what runs has ended."`
 }

@@ -136,6 +136,7 @@ func (p *Puller) open(ctx context.Context) (*session, error) {
 		if err == nil {
 			p.meter.inSession(reply.ID)
 			p.cfg.Log.Info("session opened", "session", reply.ID, "name", p.cfg.Name)
+			p.reporter.progressEvery.Store(reply.Progress * int64(time.Millisecond))
 			return newSession(reply, asked), nil
 		}
 		if ctx.Err() != nil {

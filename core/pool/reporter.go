@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pop-platform/pop/core/model"
@@ -16,7 +17,7 @@ const (
 
 	// calmTime is how long a new run only collects changes: if it ends within, it costs one report.
 	calmTime = 200 * time.Millisecond
-	// progressTime is between two reports of a run that tell nothing but progress.
+	// progressTime is between two reports of a run that tell nothing but progress, unless the server wants it longer.
 	progressTime = 500 * time.Millisecond
 	// tick is how often delayed reports are looked at. What starts and ends in between is told together: the end of an
 	// operation with the start of those that waited for it, and one run with others.
@@ -27,10 +28,11 @@ const (
 
 // reporter sends the reports of all runs: last state wins, many in one call, repeated until the server has spoken.
 type reporter struct {
-	api          API
-	meter        *meter
-	log          *slog.Logger
-	maxUnsettled int // ended runs that may wait for their final report before they keep their slots
+	api           API
+	meter         *meter
+	log           *slog.Logger
+	maxUnsettled  int          // ended runs that may wait for their final report before they keep their slots
+	progressEvery atomic.Int64 // a time.Duration: what the server wants instead of progressTime
 
 	mu        sync.Mutex
 	queue     []*run

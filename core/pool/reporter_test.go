@@ -46,6 +46,25 @@ func TestTheEndOfTheLastOperationIsReportedWithTheEndOfTheRun(t *testing.T) {
 	}
 }
 
+func TestProgressIsReportedNoOftenerThanTheServerWants(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := startPool(t, func(_ context.Context, task *Task) (json.RawMessage, error) {
+			for i := range 100 {
+				task.Report(Progress{Percent: float64(i)})
+				<-time.After(250 * time.Millisecond)
+			}
+			return nil, nil
+		}, func(_ *Config, s *server) { s.progress = 10 * time.Second })
+		p.add(agenda("a1", op("chatty", ``)))
+		after(time.Minute)
+		// Its start, its progress after 10 and 20 seconds, and its end after 25.
+		if reports := p.reports("a1"); len(reports) != 4 {
+			t.Errorf("%d reports of 100 changes: %+v; want 4", len(reports), reports)
+		}
+	})
+}
+
 func TestALongRunReportsStartsAndEndsSoonAndNowAndThenItsProgress(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

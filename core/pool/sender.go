@@ -146,7 +146,7 @@ func (p *reporter) again(runs []*run, reports []model.Report) {
 }
 
 func (p *reporter) accepted(r *run, report model.Report, now time.Time) {
-	r.notBefore = now.Add(progressTime)
+	r.notBefore = now.Add(max(progressTime, time.Duration(p.progressEvery.Load())))
 	r.accept(report)
 	if report.State != model.Executing {
 		p.settle(r)

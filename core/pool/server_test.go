@@ -30,8 +30,9 @@ type server struct {
 	asked    int // pulls, with those that found nothing
 	printed  []model.LogAppend
 	logCalls int
-	mostIdle int  // asked for by a pull that found nothing
-	hasty    bool // pulls don't wait
+	mostIdle int           // asked for by a pull that found nothing
+	hasty    bool          // pulls don't wait
+	progress time.Duration // how often the server wants progress
 
 	// What is nil works.
 	openErr   func() error
@@ -55,7 +56,7 @@ const (
 )
 
 func (s *server) session(id string) model.Session {
-	return model.Session{ID: id, Name: "test", ExpiresAt: time.Now().Add(testLease).Round(0), Heartbeat: testHeartbeat.Milliseconds()}
+	return model.Session{ID: id, Name: "test", ExpiresAt: time.Now().Add(testLease).Round(0), Heartbeat: testHeartbeat.Milliseconds(), Progress: s.progress.Milliseconds()}
 }
 
 func (s *server) OpenSession(_ context.Context, name string) (model.Session, error) {

@@ -210,7 +210,7 @@ func (s *Store) fill(ctx context.Context, records []*driver.Record) (gone []driv
 			gone = append(gone, r.Key)
 			return nil
 		}
-		if r.Body, err = unpack(packed); err != nil {
+		if r.Body, err = s.codec.unpack(packed); err != nil {
 			return driver.Errorf(driver.Corrupt, "dynamodb: get", "body of %q: %w", r.Key, err)
 		}
 		return nil

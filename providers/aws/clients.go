@@ -27,8 +27,8 @@ type Options struct {
 	Credentials awssdk.CredentialsProvider
 	// Now is the clock that decides what has expired. The default is [time.Now].
 	Now func() time.Time
-	// Observe, if not nil, is told of every answer of AWS: the service, the operation and its result.
-	Observe func(service, operation string, result any)
+	// Observe, if not nil, is told of every call of AWS once it has ended.
+	Observe func(Call)
 	// Logger takes what an operator should know. The default drops it.
 	Logger *slog.Logger
 }
@@ -116,13 +116,19 @@ func (t replayable) CloseIdleConnections() {
 
 func (c *connection) close() { c.client.CloseIdleConnections() }
 
-// observer hands what operations answer to a function.
-func observer(observe func(service, operation string, result any)) func(*middleware.Stack) error {
+// Call is a call of AWS: the SDK's service id and name of the operation, its input, and its output unless it failed.
+type Call struct {
+	Service, Operation string
+	Input, Output      any
+}
+
+// observer hands calls to a function.
+func observer(observe func(Call)) func(*middleware.Stack) error {
 	return func(stack *middleware.Stack) error {
 		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("pop.observe",
 			func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
 				out, metadata, err := next.HandleInitialize(ctx, in)
-				observe(middleware.GetServiceID(ctx), middleware.GetOperationName(ctx), out.Result)
+				observe(Call{middleware.GetServiceID(ctx), middleware.GetOperationName(ctx), in.Parameters, out.Result})
 				return out, metadata, err
 			}), middleware.After)
 	}

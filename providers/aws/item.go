@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -24,29 +23,31 @@ const (
 	formatZstd  = 1
 )
 
-// codec returns the compressor. It keeps buffers of a few megabytes, so there is one for the process.
-var codec = sync.OnceValue(func() (c struct {
-	*zstd.Encoder
-	*zstd.Decoder
-},
-) {
+// codec packs and unpacks bodies.
+type codec struct {
+	encoder *zstd.Encoder
+	decoder *zstd.Decoder
+}
+
+func newCodec() codec {
+	var c codec
 	// Options that are constant cannot be refused.
-	c.Encoder, _ = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(false))
-	c.Decoder, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(2*maxRecordBytes))
+	c.encoder, _ = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
+	c.decoder, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(2*maxRecordBytes), zstd.WithDecoderLowmem(true))
 	return c
-})
+}
 
 // pack returns a body as it is stored.
-func pack(body []byte) []byte {
-	packed := codec().EncodeAll(body, append(make([]byte, 0, len(body)/2+64), formatZstd))
+func (c codec) pack(body []byte) []byte {
+	packed := c.encoder.EncodeAll(body, append(make([]byte, 0, len(body)/2+64), formatZstd))
 	if len(packed) <= len(body) {
 		return packed
 	}
 	return append([]byte{formatPlain}, body...)
 }
 
-// unpack undoes [pack].
-func unpack(packed []byte) ([]byte, error) {
+// unpack undoes pack.
+func (c codec) unpack(packed []byte) ([]byte, error) {
 	if len(packed) == 0 {
 		return nil, nil
 	}
@@ -54,7 +55,7 @@ func unpack(packed []byte) ([]byte, error) {
 	case formatPlain:
 		return packed[1:], nil
 	case formatZstd:
-		return codec().DecodeAll(packed[1:], nil)
+		return c.decoder.DecodeAll(packed[1:], nil)
 	}
 	return nil, fmt.Errorf("unknown format %d; it was written by a newer version", packed[0])
 }
@@ -100,14 +101,14 @@ func (s *Store) encode(r *driver.Record, packed []byte, blob string) (item, driv
 }
 
 // decode undoes [Store.encode]. It is the caller's to fetch a body that is elsewhere.
-func decode(it item) (*driver.Record, error) {
+func (s *Store) decode(it item) (*driver.Record, error) {
 	kind, part, err := splitPartKey(textOf(it[attrPart]))
 	if err != nil {
 		return nil, err
 	}
 	r := &driver.Record{Key: driver.Key{Kind: kind, Part: part, Sort: textOf(it[attrSort])}, Version: driver.Version(textOf(it[attrVersion]))}
 	if b, ok := it[attrBody].(*types.AttributeValueMemberB); ok {
-		if r.Body, err = unpack(b.Value); err != nil {
+		if r.Body, err = s.codec.unpack(b.Value); err != nil {
 			return nil, fmt.Errorf("body of %q: %w", r.Key, err)
 		}
 	}

@@ -86,7 +86,7 @@ func (s *Store) scanRecords(ctx context.Context, req driver.ScanRequest, places 
 	}
 	found := make([]*driver.Record, 0, len(resp.Items))
 	for _, it := range resp.Items {
-		r, err := decode(it)
+		r, err := s.decode(it)
 		if err != nil {
 			return driver.ScanResponse{}, driver.Errorf(driver.Corrupt, "dynamodb: scan", "%w", err)
 		}
@@ -200,7 +200,7 @@ func (s *Store) scanLane(ctx context.Context, req driver.ScanRequest, lane int, 
 		}
 		var found []driver.Record
 		for _, it := range resp.Items {
-			r, err := decode(it)
+			r, err := s.decode(it)
 			if err != nil {
 				return nil, false, driver.Errorf(driver.Corrupt, "dynamodb: scan", "%w", err)
 			}

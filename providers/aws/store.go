@@ -38,6 +38,7 @@ var storeCapabilities = driver.StoreCapabilities{
 type Store struct {
 	config StoreConfig
 	db     *dynamodb.Client
+	codec  codec
 	blobs  blobs
 	conn   *connection
 	now    func() time.Time
@@ -57,7 +58,7 @@ func OpenStore(ctx context.Context, c Config, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{config: c.Store, conn: conn, now: o.Now}
+	s := &Store{config: c.Store, codec: newCodec(), conn: conn, now: o.Now}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -206,7 +207,7 @@ func (s *Store) readItems(ctx context.Context, keys []driver.Key) ([]*driver.Rec
 			return err
 		}
 		for _, it := range items {
-			r, err := decode(it)
+			r, err := s.decode(it)
 			if err != nil {
 				return driver.Errorf(driver.Corrupt, "dynamodb: get", "%w", err)
 			}

@@ -56,7 +56,7 @@ func (s *Store) Write(ctx context.Context, req driver.WriteRequest) (driver.Writ
 		default:
 			op := &group[0]
 			if op.Type == driver.Put && op.Cond == driver.Always {
-				if packed := pack(op.Record.Body); len(packed) < s.blobs.above() {
+				if packed := s.codec.pack(op.Record.Body); len(packed) < s.blobs.above() {
 					it, version := s.encode(&op.Record, packed, "")
 					plain = append(plain, plainPut{i, s.table(op.Record.Key.Kind), it, version})
 					continue
@@ -152,7 +152,7 @@ func (s *Store) single(ctx context.Context, op *driver.Op) driver.WriteResult {
 
 // keep stores a body where it belongs and returns it packed, and its place if that is not the item.
 func (s *Store) keep(ctx context.Context, op *driver.Op, above int) (packed []byte, blob string, err error) {
-	packed = pack(op.Record.Body)
+	packed = s.codec.pack(op.Record.Body)
 	if len(packed) >= above {
 		blob, err = s.blobs.put(ctx, s.table(op.Record.Key.Kind), packed)
 	}
@@ -272,7 +272,7 @@ func (s *Store) current(ctx context.Context, it item) (*driver.Record, error) {
 	if len(it) == 0 {
 		return nil, nil
 	}
-	r, err := decode(it)
+	r, err := s.decode(it)
 	if err != nil {
 		return nil, driver.Errorf(driver.Corrupt, "dynamodb: write", "%w", err)
 	}
