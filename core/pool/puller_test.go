@@ -290,7 +290,7 @@ func TestHeartbeatsSurviveAShortOutageAndAClockThatIsOff(t *testing.T) {
 				p := startPool(t, takes(40*time.Second), func(_ *Config, s *server) {
 					s.heartbeat = func(session *model.Session) error {
 						session.ExpiresAt = session.ExpiresAt.Add(off)
-						if since := time.Since(begin); since > 12*time.Second && since < 18*time.Second {
+						if since := time.Since(begin); since > 12*time.Second && since < 16*time.Second {
 							return model.Errorf(model.Unavailable, "restarting")
 						}
 						return nil

@@ -106,7 +106,7 @@ func (p *reporter) change(r *run, i int, change func(op *model.OperationProgress
 	}
 	if op.State != before {
 		r.urgent = true
-		p.meter.operation(r.Agenda.Operations[i].Type, before, &op.OperationProgress)
+		p.meter.operation(op.kind, before, &op.OperationProgress)
 	}
 	return true
 }

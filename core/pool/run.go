@@ -42,8 +42,9 @@ type run struct {
 // operation is the progress of an operation and whether the server knows it.
 type operation struct {
 	model.OperationProgress
-	changed bool // since it was reported
-	asked   bool // it was reported, and there is no answer
+	kind    string // its type
+	changed bool   // since it was reported
+	asked   bool   // it was reported, and there is no answer
 }
 
 // place is where the reporter keeps a run.
@@ -68,7 +69,7 @@ func newRun(parent context.Context, a model.Assignment, sessionID string) *run {
 	operations := a.Agenda.WithGenerated(a.Progress.Operations).Operations
 	r.operations = make([]operation, len(operations))
 	for i := range operations {
-		r.operations[i].OperationProgress = notBegun(operations[i].Name)
+		r.operations[i].kind, r.operations[i].OperationProgress = operations[i].Type, notBegun(operations[i].Name)
 		if at, ok := prior[operations[i].Name]; ok {
 			r.operations[i].OperationProgress = a.Progress.Operations[at]
 		}
@@ -102,7 +103,7 @@ func (p *reporter) grow(r *run, generated []model.Operation) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := range generated {
-		r.operations = append(r.operations, operation{OperationProgress: notBegun(generated[i].Name)})
+		r.operations = append(r.operations, operation{kind: generated[i].Type, OperationProgress: notBegun(generated[i].Name)})
 	}
 }
 

@@ -152,7 +152,7 @@ func (m *meter) operation(kind string, before model.State, op *model.OperationPr
 	case op.Outcome == model.Succeeded:
 		s.Succeeded++
 		s.Took += time.Since(op.AttemptTime)
-	case op.Outcome == model.Failed:
+	case op.Outcome == model.Failed, len(op.DiagnosticEvents) > 0: // for good, or to be tried again
 		s.Failed++
 		s.Took += time.Since(op.AttemptTime)
 	}
