@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/pop-platform/pop/plugins/driver"
 )
@@ -178,4 +179,61 @@ var incompressible = func() []byte {
 func noise(i, n int) []byte {
 	start := scatter(i, len(incompressible)-n)
 	return slices.Clone(incompressible[start : start+n])
+}
+
+// BenchmarkQueue measures how fast hints are sent, received and acknowledged by one caller, one by one and ten at a time. open
+// returns a queue that nothing else uses.
+func BenchmarkQueue(b *testing.B, open func(b *testing.B) driver.Queue) {
+	for _, batch := range []int{1, 10} {
+		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) {
+			q := open(b)
+			defer func() {
+				if err := q.Close(b.Context()); err != nil {
+					b.Error(err)
+				}
+			}()
+			caps, err := q.Capabilities(b.Context())
+			if err == nil {
+				err = q.Ensure(b.Context(), driver.EnsureRequest{Queue: queueName})
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+			size := min(batch, caps.MaxBatch)
+			b.ResetTimer()
+			for left := b.N; left > 0; left -= size {
+				if err := passHints(b, q, min(size, left)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "hints/s")
+		})
+	}
+}
+
+// passHints sends n hints, and receives and acknowledges as many.
+func passHints(b *testing.B, q driver.Queue, n int) error {
+	req := driver.SendRequest{Queue: queueName}
+	for i := range n {
+		req.Messages = append(req.Messages, driver.Message{Group: customerOf(i), Body: noise(i, 60)})
+	}
+	resp, err := q.Send(b.Context(), req)
+	if err := errors.Join(append(resp.Errs, err)...); err != nil {
+		return err
+	}
+	for n > 0 {
+		got, err := q.Receive(b.Context(), driver.ReceiveRequest{Queue: queueName, Max: n, Wait: time.Second, Lease: time.Minute})
+		if err != nil {
+			return err
+		}
+		ack := driver.AckRequest{Queue: queueName}
+		for _, d := range got.Deliveries {
+			ack.Receipts = append(ack.Receipts, d.Receipt)
+		}
+		if err := q.Ack(b.Context(), ack); err != nil {
+			return err
+		}
+		n -= len(got.Deliveries)
+	}
+	return nil
 }

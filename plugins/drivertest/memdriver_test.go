@@ -58,6 +58,10 @@ func BenchmarkReferenceStore(b *testing.B) {
 	drivertest.BenchmarkStore(b, func(*testing.B) driver.Store { return memdriver.NewStore(memdriver.StoreOptions{}) })
 }
 
+func BenchmarkReferenceQueue(b *testing.B) {
+	drivertest.BenchmarkQueue(b, func(*testing.B) driver.Queue { return memdriver.NewQueue(memdriver.QueueOptions{}) })
+}
+
 // memQueues returns a harness of reference queues, as wrap changes them.
 func memQueues(caps driver.QueueCapabilities, wrap func(driver.Queue) driver.Queue) drivertest.QueueHarness {
 	if wrap == nil {

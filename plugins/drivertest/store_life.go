@@ -60,18 +60,28 @@ var concurrencyClauses = []storeClause{
 	}},
 	{"a reader never sees less than what was acknowledged before", func(t *storeTest) {
 		t.put(key("n"), "0")
-		var acked, reads atomic.Int64
+		var acked atomic.Int64
+		var reads [5]atomic.Int64 // of each reader, from 1
 		var done atomic.Bool
+		enough := func() bool {
+			for i := 1; i < len(reads); i++ {
+				if reads[i].Load() < 20 {
+					return false
+				}
+			}
+			return true
+		}
 		parallel(5, func(n int) {
 			if n == 0 {
 				defer done.Store(true) // also if a write fails, for the readers to end
-				for i := int64(1); i <= 200 || reads.Load() < 200 && i < 20_000; i++ {
+				end := time.Now().Add(patience)
+				for i := int64(1); i <= 200 || !enough() && time.Now().Before(end); i++ {
 					t.put(key("n"), strconv.FormatInt(i, 10))
 					acked.Store(i)
 				}
 				return
 			}
-			for ; !done.Load(); reads.Add(1) {
+			for ; !done.Load(); reads[n].Add(1) {
 				before := acked.Load()
 				var body string
 				if n%2 == 0 {

@@ -25,6 +25,8 @@ const (
 	Ack     Method = "Ack"
 	Depth   Method = "Depth"
 	Purge   Method = "Purge"
+
+	Authenticate Method = "Authenticate"
 )
 
 // Call is a call that is about to be made.
@@ -72,7 +74,7 @@ func unknownOutcome() error {
 }
 
 // Count is how often a method was called and how many items it was about: keys of Get, records found by Scan, operations
-// of Write, messages of Send, deliveries of Receive, receipts of Ack. Calls that a fault refused count as calls.
+// of Write, messages of Send, deliveries of Receive, receipts of Ack, callers of Authenticate. Calls that a fault refused count as calls.
 type Count struct{ Calls, Items int }
 
 // Counts are counts by method.

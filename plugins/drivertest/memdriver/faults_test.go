@@ -168,3 +168,23 @@ func TestLostReplyOfReceiveLeavesTheLease(t *testing.T) {
 		}
 	})
 }
+
+func TestFaultsOfAnAuthorizer(t *testing.T) {
+	t.Parallel()
+	a := memdriver.NewFaultyAuthorizer(memdriver.NewAuthorizer(map[string]driver.Principal{"t": {Subject: "ann"}}), func(c memdriver.Call) memdriver.Fault {
+		if c.N == 0 {
+			return memdriver.Unavailable()
+		}
+		return memdriver.Fault{}
+	})
+	req := driver.AuthenticateRequest{Header: map[string][]string{"Authorization": {"Bearer t"}}}
+	if p, err := a.Authenticate(t.Context(), req); driver.CodeOf(err) != driver.Unavailable || p.Subject != "" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if p, err := a.Authenticate(t.Context(), req); err != nil || p.Subject != "ann" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if got := a.Counts()[memdriver.Authenticate]; got != (memdriver.Count{Calls: 2, Items: 1}) {
+		t.Errorf("counts: %+v", got)
+	}
+}

@@ -182,3 +182,32 @@ func (q *FaultyQueue) Purge(ctx context.Context, req driver.PurgeRequest) error 
 
 // Close implements [driver.Queue].
 func (q *FaultyQueue) Close(ctx context.Context) error { return q.queue.Close(ctx) }
+
+// FaultyAuthorizer is a [driver.Authorizer] whose calls are counted and fail as a test wants.
+type FaultyAuthorizer struct {
+	faults
+	authorizer driver.Authorizer
+}
+
+// NewFaultyAuthorizer wraps an authorizer. The hook is asked about every call of Authenticate, from many goroutines; nil only
+// counts.
+func NewFaultyAuthorizer(authorizer driver.Authorizer, hook func(Call) Fault) *FaultyAuthorizer {
+	return &FaultyAuthorizer{faults: faults{hook: hook, counts: Counts{}}, authorizer: authorizer}
+}
+
+// Capabilities implements [driver.Authorizer].
+func (a *FaultyAuthorizer) Capabilities(ctx context.Context) (driver.AuthorizerCapabilities, error) {
+	return a.authorizer.Capabilities(ctx)
+}
+
+// Authenticate implements [driver.Authorizer].
+func (a *FaultyAuthorizer) Authenticate(ctx context.Context, req driver.AuthenticateRequest) (driver.Principal, error) {
+	return do(ctx, &a.faults, Authenticate, req,
+		func(Fault) (driver.Principal, int, error) {
+			p, err := a.authorizer.Authenticate(ctx, req)
+			return p, 1, err
+		})
+}
+
+// Close implements [driver.Authorizer].
+func (a *FaultyAuthorizer) Close(ctx context.Context) error { return a.authorizer.Close(ctx) }
