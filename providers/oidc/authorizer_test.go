@@ -159,6 +159,26 @@ func respell(s string) string {
 	return s[:len(s)-1] + string(digits[last|1]) // the last bits of 64 bytes mean nothing
 }
 
+func TestATokenIsRefusedWhicheverByteOfItIsChanged(t *testing.T) {
+	t.Parallel()
+	k := firstKey(t)
+	iss := newTestIssuer(t, k)
+	c := newClock()
+	a := open(t, iss.config(), c)
+	token := sign(t, k, iss.claimsOf(c.now(), nil))
+	for i := range token {
+		for _, other := range []byte{'A', 'g', '_', '.', '=', 0x80} {
+			changed := []byte(token)
+			if changed[i] = other; string(changed) == token {
+				continue
+			}
+			if p, err := a.Authenticate(t.Context(), bearer(string(changed))); driver.CodeOf(err) != driver.Unauthenticated || err == nil {
+				t.Errorf("with %q at byte %d of %q: %+v, %v", other, i, token, p, err)
+			}
+		}
+	}
+}
+
 func TestASharedSecretMadeOfThePublicKeyIsRefused(t *testing.T) {
 	t.Parallel()
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -372,6 +392,7 @@ func TestHealthNamesTheIssuerAndWhatHelps(t *testing.T) {
 		}, "404 Not Found; see whether the issuer's address is right"},
 		"document of another issuer": {func(iss *testIssuer, _ *Config) { iss.claimed += "/" }, "write the issuer exactly so"},
 		"keys over plain http":       {func(iss *testIssuer, _ *Config) { iss.keysURL = "http://example.com/keys" }, "must begin with https://"},
+		"keys on this machine":       {func(iss *testIssuer, _ *Config) { iss.keysURL = "http://127.0.0.1:2375/keys" }, "as the issuer does"},
 		"no keys":                    {func(iss *testIssuer, _ *Config) { iss.keySet = []byte(`{"keys":[]}`) }, "holds no public key"},
 		"not keys":                   {func(iss *testIssuer, _ *Config) { iss.keySet = []byte(`<html>`) }, "not a JSON Web Key Set"},
 		"endless keys": {func(iss *testIssuer, _ *Config) {

@@ -77,6 +77,7 @@ func TestABadConfigurationIsAnErrorThatNamesEveryField(t *testing.T) {
 		"customers of an attribute":         {ruleText(`{"customersFrom": {"claim": "custom:customers"}, "roles": ["read"]}`), []string{`issuers[0].rules[0].customersFrom.claim: "custom:customers" is a claim that callers can as a rule set themselves`}},
 		"roles of an attribute":             {ruleText(`{"customersFrom": {"claim": "groups"}, "rolesFrom": {"claim": "custom:role"}}`), []string{"issuers[0].rules[0].rolesFrom.claim: "}},
 		"a match on a name":                 {ruleText(`{"match": [{"claim": "preferred_username", "values": ["root"]}], "global": true, "roles": ["read"]}`), []string{"issuers[0].rules[0].match[0].claim: "}},
+		"a match on a chosen name":          {ruleText(`{"match": [{"claim": "cognito:username", "values": ["root"]}], "global": true, "roles": ["read"]}`), []string{"issuers[0].rules[0].match[0].claim: "}},
 		"customers of the tags of a call":   {ruleText(`{"customersFrom": {"claim": ["https://sts.amazonaws.com/", "request_tags", "customer"]}, "roles": ["read"]}`), []string{"customersFrom.claim: "}},
 		"two problems":                      {issuerText(`{"name": "", "rules": [{"roles": ["root"], "global": true}]}`), []string{"issuers[0].name", "issuers[0].rules[0].match", "issuers[0].rules[0].roles[0]"}},
 		"trust in a claim without its name": {issuerText(`{"trustClaims": [[]]}`), []string{"issuers[0].trustClaims[0]: is empty"}},

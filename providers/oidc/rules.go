@@ -71,10 +71,12 @@ func (f *From) values(c claims) []string {
 	return out
 }
 
-// profile are the claims of OpenID Connect that describe a person, which issuers as a rule let the person edit.
+// profile are the claims that describe a person, which issuers as a rule let the person edit, and the names that people choose
+// when they sign up.
 var profile = []string{
 	"name", "given_name", "family_name", "middle_name", "nickname", "preferred_username", "profile", "picture", "website", "email",
 	"email_verified", "gender", "birthdate", "zoneinfo", "locale", "phone_number", "phone_number_verified", "address", "updated_at",
+	"username", "cognito:username", "upn", "unique_name",
 }
 
 // userWritable reports whether a claim is one that callers can set themselves, as far as is known of issuers in general: what

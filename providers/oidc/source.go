@@ -88,7 +88,15 @@ func (s *source) discover(ctx context.Context) (string, error) {
 	if fault := addressFault(doc.Keys); fault != "" {
 		return "", fmt.Errorf("%s: jwks_uri %q %s", address, doc.Keys, fault)
 	}
+	if isTLS(s.issuer) && !isTLS(doc.Keys) { // an issuer elsewhere must not send requests to this machine
+		return "", fmt.Errorf("%s: jwks_uri %q must begin with https://, as the issuer does", address, doc.Keys)
+	}
 	return doc.Keys, nil
+}
+
+func isTLS(address string) bool {
+	scheme, _, _ := strings.Cut(address, ":")
+	return strings.EqualFold(scheme, "https")
 }
 
 func (s *source) get(ctx context.Context, address string) ([]byte, error) {
