@@ -37,6 +37,7 @@ handlers:
   slow: {command: [/bin/sh, -c, 'echo "{\"percent\": 50}" >>"$POP_PROGRESS_FILE"; echo at work; sleep 0.4; %[3]s']}
   flaky: {command: [/bin/sh, -c, 'if [ "$POP_ATTEMPT" = 1 ]; then echo "not yet"; exit 1; fi; %[3]s']}
   hang: {command: [/bin/sh, -c, 'if [ "$POP_ATTEMPT" = 1 ]; then setsid sleep 1000 & sleep 1000; fi; %[3]s'], timeout: 1s}
+  spread: {command: [/bin/sh, -c, 'o="$POP_OPERATION"; echo "[{\"name\": \"$o-x\", \"type\": \"note\"}, {\"name\": \"$o-y\", \"type\": \"flaky\", \"maximumAttempts\": 2, \"payload\": \"@<$o-x.out::/n>\"}]" >"$POP_OPERATIONS_FILE"; %[3]s']}
   doomed: {command: [/bin/sh, -c, 'echo "it cannot be done"; exit 65']}
 `
 
@@ -95,7 +96,13 @@ type chaos struct {
 	did               map[string]int
 
 	mu       sync.Mutex
-	accepted map[string]model.Outcome // how agendas should end
+	accepted map[string]expected
+}
+
+// expected is how an agenda should end, and with how many operations.
+type expected struct {
+	outcome    model.Outcome
+	operations int
 }
 
 type puller struct {
@@ -106,7 +113,7 @@ type puller struct {
 func newChaos(t *testing.T) *chaos {
 	t.Helper()
 	dir := t.TempDir()
-	c := &chaos{T: t, dir: dir, binary: filepath.Join(dir, "pop"), addr: freeAddr(t), accepted: map[string]model.Outcome{}, did: map[string]int{}}
+	c := &chaos{T: t, dir: dir, binary: filepath.Join(dir, "pop"), addr: freeAddr(t), accepted: map[string]expected{}, did: map[string]int{}}
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", c.binary, "github.com/pop-platform/pop/cmd/pop")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
@@ -192,7 +199,7 @@ func (c *chaos) eventually(what string, holds func() bool) bool {
 
 func (c *chaos) apply() {
 	c.Helper()
-	text := strings.ReplaceAll(strings.ReplaceAll(objects, "soak", "chaos"), "[note]", "[note, slow, flaky, hang, doomed]")
+	text := strings.ReplaceAll(strings.ReplaceAll(objects, "soak", "chaos"), "[note]", "[note, slow, flaky, hang, spread, doomed]")
 	cmd := exec.CommandContext(c.Context(), c.binary, "--server", "http://"+c.addr, "--token", chaosToken, "apply", "-f", c.write("objects.yaml", text))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		c.Fatalf("apply: %v\n%s", err, out)
@@ -304,13 +311,20 @@ func (c *chaos) wreak(ctx context.Context) {
 func chaosAgenda(i int) (model.Agenda, model.Outcome) {
 	random := rand.New(rand.NewPCG(7, uint64(i))) // the same agendas in each run
 	types := []string{"note", "note", "note", "note", "note", "note", "slow", "flaky"}
+	at := 0.1 // seconds
 	a := model.Agenda{Meta: model.Meta{CustomerID: "chaos"}, MaximumAttempts: model.MaxMaximumAttempts}
 	for n := range 3 + i%10 {
 		op := model.Operation{Name: fmt.Sprint("op", n), Type: types[random.IntN(len(types))]}
 		if n > 0 && random.IntN(3) > 0 {
 			op.Payload = fmt.Appendf(nil, `{"from": "@<op%d.out::/n>"}`, random.IntN(n))
 		}
+		if op.Type == "flaky" && i%2 == 0 { // or else the agenda is tried again
+			op.MaximumAttempts, op.Backoff = 3, &model.Backoff{InitialSeconds: &at}
+		}
 		a.Operations = append(a.Operations, op)
+	}
+	if i%5 == 0 {
+		a.Operations[0].Type, a.Operations[0].MaximumAttempts, a.Operations[0].Backoff = "spread", 0, nil
 	}
 	last := &a.Operations[len(a.Operations)-1]
 	switch {
@@ -331,7 +345,11 @@ func (c *chaos) submit(i int) {
 		if err == nil {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.accepted[got.Agenda.ID] = outcome
+			want := expected{outcome, len(agenda.Operations)}
+			if agenda.Operations[0].Type == "spread" {
+				want.operations += 2
+			}
+			c.accepted[got.Agenda.ID] = want
 			return
 		}
 		if kind := model.KindOf(err); kind == model.Invalid || kind == model.Conflict || c.Context().Err() != nil {
@@ -353,11 +371,14 @@ func (c *chaos) awaitAll() {
 			if p.State != model.Complete {
 				continue
 			}
-			if p.Outcome != want {
-				c.Errorf("agenda %s %s, and should have %s: %s", id, p.Outcome, want, p.Message)
+			if p.Outcome != want.outcome {
+				c.Errorf("agenda %s %s, and should have %s: %s", id, p.Outcome, want.outcome, p.Message)
+			}
+			if want.outcome == model.Succeeded && len(p.Operations) != want.operations {
+				c.Errorf("agenda %s has %d operations; want %d", id, len(p.Operations), want.operations)
 			}
 			for _, op := range p.Operations {
-				if want == model.Succeeded && op.Outcome != model.Succeeded {
+				if want.outcome == model.Succeeded && op.Outcome != model.Succeeded {
 					c.Errorf("agenda %s: operation %s is %s %s", id, op.Operation, op.State, op.Outcome)
 				}
 			}
@@ -390,7 +411,7 @@ func (c *chaos) checkNotes() {
 		c.must(err)
 		for _, op := range p.Operations {
 			operations++
-			if want == model.Succeeded && succeeded[id+"/"+op.Operation] == 0 {
+			if want.outcome == model.Succeeded && succeeded[id+"/"+op.Operation] == 0 {
 				missing++
 			}
 		}
