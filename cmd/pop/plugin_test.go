@@ -76,6 +76,24 @@ plugins:
 	eventually(t, "the plugin is started again", func() bool { return pluginPID(t, serving) != first })
 	contains(t, x.do("agenda", "submit", "--template", "words", "--customer", "acme", "--link", "again", "--watch"), "succeeded in")
 
+	second := pluginPID(t, serving)
+	serving.signal(syscall.SIGHUP)
+	eventually(t, "the plugin is replaced", func() bool { return pluginPID(t, serving) != second && gone(second) })
+	contains(t, x.do("agenda", "submit", "--template", "words", "--customer", "acme", "--watch"), "succeeded in")
+	third := pluginPID(t, serving)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.write("pop.yaml", strings.Replace(string(text), "dir:", "folder:", 1))
+	serving.signal(syscall.SIGHUP)
+	eventually(t, "what is wrong is logged", func() bool { return strings.Contains(serving.log.String(), "plugins.disk.config.folder") })
+	x.write("pop.yaml", string(text))
+	contains(t, x.do("link", "again"), "succeeded")
+	if pid := pluginPID(t, serving); pid != third {
+		t.Errorf("process %d was replaced by %d for settings that it does not take", third, pid)
+	}
+
 	last := pluginPID(t, serving)
 	if status := serving.stop(); status != 0 {
 		t.Errorf("the server exits with %d\n%s", status, serving.log)

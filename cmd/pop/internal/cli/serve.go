@@ -3,6 +3,9 @@ package cli
 import (
 	"context"
 	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +20,7 @@ func (a *app) serveCommand() *cobra.Command {
 		Long: `Run the server: the API and the scheduler. Agendas are run by "pop pull", here or elsewhere.
 
 Settings come from a file, the environment and flags; "pop config docs" describes them all. Without a file the server keeps
-everything in one folder, and needs a file of tokens.
+everything in one folder, and needs a file of tokens. At SIGHUP it reads them again and replaces its plugins by what they say.
 
 The file of tokens says who may call it and for whom. It holds hashes only, and is read again when it changes:
 
@@ -41,7 +44,7 @@ The file of tokens says who may call it and for whom. It holds hashes only, and 
 			d.logLevel, _ = cfg.Settings.Server.Level() // the configuration is good
 			return a.run(cmd, &d, func(ctx context.Context, log *slog.Logger) error {
 				cfg.Log = log
-				return a.serve(ctx, cfg)
+				return a.serve(ctx, cfg, &s)
 			})
 		},
 	}
@@ -51,7 +54,7 @@ The file of tokens says who may call it and for whom. It holds hashes only, and 
 	return cmd
 }
 
-func (a *app) serve(ctx context.Context, cfg node.Config) (err error) {
+func (a *app) serve(ctx context.Context, cfg node.Config, s *settings) (err error) {
 	server, err := node.Open(ctx, cfg)
 	if err != nil {
 		return err
@@ -65,6 +68,29 @@ func (a *app) serve(ctx context.Context, cfg node.Config) (err error) {
 	if err := server.Engine.Start(ctx); err != nil {
 		return err
 	}
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	go a.replaceOn(ctx, hangups, server, cfg.Log, s)
 	cfg.Log.Info("serving", "address", listener.Addr().String(), "data", cfg.Settings.Server.Data)
 	return server.Serve(ctx, listener)
+}
+
+// replaceOn reads the configuration anew at each signal, and replaces the plugins by what it says.
+func (a *app) replaceOn(ctx context.Context, signals <-chan os.Signal, server *node.Server, log *slog.Logger, s *settings) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-signals:
+		}
+		cfg, err := a.nodeConfig(s)
+		if err == nil {
+			cfg.Log = log
+			err = server.ReplacePlugins(ctx, cfg)
+		}
+		if err != nil {
+			log.Error("not all plugins were replaced", "error", err)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 
@@ -112,6 +113,29 @@ func (cfg Config) entries() (entries []host.Entry) {
 		use(cfg.Settings.Drivers.Authorizer, driver.AuthorizerService)
 	}
 	return entries
+}
+
+// ReplacePlugins puts new processes in the place of those of the plugins in use, as the configuration has them now: the program, its
+// checksum, its environment and settings may be others. Calls wait while one hands over to the next; a process that cannot be
+// started, or does not take its settings, replaces nothing. Everything else in the configuration takes a restart.
+func (s *Server) ReplacePlugins(ctx context.Context, cfg Config) error {
+	var errs []error
+	for _, e := range cfg.entries() {
+		p, running := s.drivers.plugins[e.Name]
+		switch {
+		case !running:
+			errs = append(errs, fmt.Errorf("plugin %s: it was not in use when the server was started; restart the server to use it", e.Name))
+		case cfg.Settings.Plugins[e.Name].Linked != "":
+			cfg.Log.Info("the plugin is linked in; restart the server to change its settings", "plugin", e.Name)
+		default:
+			if err := p.Replace(ctx, e); err != nil {
+				errs = append(errs, pluginError(e.Name, err))
+				continue
+			}
+			cfg.Log.Info("the plugin is replaced", "plugin", e.Name)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func hostOptions(log *slog.Logger, metrics *host.Metrics) (host.Options, error) {
