@@ -120,7 +120,11 @@ func check(t *testing.T, c *client.Client) {
 		},
 		"globex: Published at the second attempt": {"count": {1, `{"words":4}`}, "publish": {2, `{"published":true,"attempt":2}`}},
 		"globex: Hopeless":                        {"count": {1, `{"words":2}`}, "publish": {3, `{"published":true,"attempt":3}`}},
-		"acme: ":                                  {"shout": {1, `{"text":"IT WORKS"}`}},
+		"acme: Words one by one": {
+			"split": {1, `{"words":4}`}, "publish": {2, `{"published":true,"attempt":2}`}, "alert": {}, "tidy": {1, `{"text":"TIDIED UP AFTER 2 ATTEMPTS"}`},
+			"word-1": {1, `{"text":"TO"}`}, "word-2": {1, `{"text":"BE"}`}, "word-3": {1, `{"text":"OR"}`}, "word-4": {1, `{"text":"NOT"}`},
+		},
+		"acme: ": {"shout": {1, `{"text":"IT WORKS"}`}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -168,7 +168,11 @@ func (f attemptFiles) operations(limit int64) ([]model.Operation, json.RawMessag
 	if err != nil || data == nil {
 		return nil, nil, err
 	}
-	decoder := json.NewDecoder(bytes.NewReader(data))
+	var compact bytes.Buffer // as payloads of agendas are that were submitted
+	if err := json.Compact(&compact, data); err != nil {
+		return nil, nil, err
+	}
+	decoder := json.NewDecoder(&compact)
 	decoder.DisallowUnknownFields()
 	var operations []model.Operation
 	if err := decoder.Decode(&operations); err != nil {

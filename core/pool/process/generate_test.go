@@ -15,7 +15,7 @@ import (
 func TestAHandlerAddsOperationsByAFile(t *testing.T) {
 	tk := task()
 	_, err := newLauncher(t, script(`echo '[{"name": "part", "type": "transcode", "payload": {"n": 1.50}, "when": "always"}]' >"$POP_OPERATIONS_FILE"`)).Launch(t.Context(), tk)
-	want := []model.Operation{{Name: "part", Type: "transcode", Payload: json.RawMessage(`{"n": 1.50}`), When: "always"}}
+	want := []model.Operation{{Name: "part", Type: "transcode", Payload: json.RawMessage(`{"n":1.50}`), When: "always"}}
 	if diff := cmp.Diff(want, tk.Generated()); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
