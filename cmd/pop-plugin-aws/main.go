@@ -24,6 +24,9 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "token" {
 		os.Exit(writeToken(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == "policy" {
+		os.Exit(policy(os.Args[2:], os.Stdout, os.Stderr))
+	}
 	serve()
 }
 

@@ -108,17 +108,47 @@ func (s *Store) Scan(ctx context.Context, req driver.ScanRequest) iter.Seq2[driv
 	}
 }
 
-// Write applies groups. A group that fails for a passing reason and is known to have changed nothing is tried again.
+// Write applies groups. Those that fail for a passing reason and are known to have changed nothing are tried again, without the others.
 func (s *Store) Write(ctx context.Context, groups ...driver.Group) ([]driver.WriteResult, error) {
 	if len(groups) == 0 {
 		return nil, nil
 	}
-	resp, err := retry(ctx, func() (driver.WriteResponse, error) {
+	results := make([]driver.WriteResult, len(groups))
+	open := make([]int, len(groups)) // groups without a result that lasts
+	for i := range open {
+		open[i] = i
+	}
+	answered := false
+	_, err := retry(ctx, func() (struct{}, error) {
+		batch := make([]driver.Group, len(open))
+		for n, i := range open {
+			batch[n] = groups[i]
+		}
 		s.calls.write.Add(1)
-		s.calls.groups.Add(int64(len(groups)))
-		return s.driver.Write(ctx, driver.WriteRequest{Groups: groups})
+		s.calls.groups.Add(int64(len(batch)))
+		resp, err := s.driver.Write(ctx, driver.WriteRequest{Groups: batch})
+		if err != nil {
+			for _, i := range open {
+				results[i] = driver.WriteResult{Err: err}
+			}
+			return struct{}{}, err
+		}
+		answered = true
+		var again []int
+		var why error
+		for n, i := range open {
+			results[i] = resp.Results[n]
+			if e, ok := errors.AsType[*driver.Error](results[i].Err); ok && passing(e) {
+				again, why = append(again, i), e
+			}
+		}
+		open = again
+		return struct{}{}, why
 	})
-	return resp.Results, err
+	if err != nil && !answered {
+		return nil, err
+	}
+	return results, nil
 }
 
 // WriteOne applies one group and returns its versions.

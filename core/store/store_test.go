@@ -70,6 +70,32 @@ func TestCallsThatChangedNothingAreTriedAgain(t *testing.T) {
 	}
 }
 
+func TestOnlyTheGroupsThatWereThrottledAreTriedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := open(t, memdriver.StoreOptions{}, func(c memdriver.Call) memdriver.Fault {
+			return memdriver.Fault{Each: func(i int) memdriver.Fault {
+				if c.Method == memdriver.Write && c.N == 0 && i != 1 {
+					return memdriver.Throttled(time.Second)
+				}
+				return memdriver.Fault{}
+			}}
+		})
+		results, err := s.Write(t.Context(), driver.Group{put("a")}, driver.Group{put("b")}, driver.Group{put("c")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range results {
+			if r.Err != nil || len(r.Versions) != 1 {
+				t.Errorf("group %d: %+v", i, r)
+			}
+		}
+		if calls := s.Calls(); calls.Write != 2 || calls.Groups != 3+2 {
+			t.Errorf("%+v: want two calls, the second with the two that were throttled", calls)
+		}
+	})
+}
+
 func TestThereIsAnEndToTryingAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -65,6 +65,10 @@ func (s *Store) Write(ctx context.Context, req driver.WriteRequest) (driver.Writ
 			tasks = append(tasks, func() { results[i] = s.single(ctx, op) })
 		}
 	}
+	if len(plain) == 1 {
+		i := plain[0].group
+		tasks, plain = append(tasks, func() { results[i] = s.put(ctx, &req.Groups[i][0]) }), nil
+	}
 	for len(plain) > 0 {
 		batch := plain[:min(len(plain), maxBatchPut)]
 		plain = plain[len(batch):]

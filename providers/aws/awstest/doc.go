@@ -1,4 +1,4 @@
-// Package awstest stands in for DynamoDB and SQS in tests.
+// Package awstest stands in for DynamoDB, SQS and S3 in tests.
 //
 // [New] serves the operations that package aws uses, in process, and is stricter than an emulator: it keeps the limits of the
 // services, counts capacity units by their rules, and shows changes in its indexes late. [StartMoto] starts an emulator that others

@@ -21,14 +21,15 @@ type Options struct {
 	IndexLag time.Duration
 }
 
-// Server is DynamoDB and SQS.
+// Server is DynamoDB and SQS, and as much of S3 as large bodies need.
 type Server struct {
 	opts Options
 
-	mu     sync.Mutex
-	tables map[string]*table
-	queues map[string]*queue // by URL
-	calls  Calls
+	mu      sync.Mutex
+	tables  map[string]*table
+	queues  map[string]*queue // by URL
+	objects map[string][]byte // by path
+	calls   Calls
 }
 
 // Calls counts requests by operation, such as "PutItem".
@@ -36,7 +37,7 @@ type Calls map[string]int
 
 // New returns a server without tables and queues.
 func New(o Options) *Server {
-	return &Server{opts: o, tables: map[string]*table{}, queues: map[string]*queue{}, calls: Calls{}}
+	return &Server{opts: o, tables: map[string]*table{}, queues: map[string]*queue{}, objects: map[string][]byte{}, calls: Calls{}}
 }
 
 // Start serves until the test ends and returns the URL.
@@ -125,6 +126,10 @@ const maxRequest = 17 << 20
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	target := r.Header.Get("X-Amz-Target")
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest))
+	if target == "" && err == nil {
+		s.object(w, r, body)
+		return
+	}
 	var answer any
 	if op, known := operations[target]; err == nil && known {
 		_, name, _ := strings.Cut(target, ".")
