@@ -535,3 +535,14 @@ func TestG33_StatsCountWhatAPullerDoes(t *testing.T) {
 		}
 	})
 }
+
+func TestOperationTypesThatAreCountedApartAreBounded(t *testing.T) {
+	t.Parallel()
+	m := newMeter(nil)
+	for i := range 3 * maxTypes {
+		m.operation(fmt.Sprint("type", i), model.Waiting, &model.OperationProgress{Status: model.Status{State: model.Executing}})
+	}
+	if n := len(m.stats.Operation); n != maxTypes+1 || m.stats.Operation[otherTypes].Started != 2*maxTypes {
+		t.Errorf("%d types, of which the others have %+v", n, m.stats.Operation[otherTypes])
+	}
+}

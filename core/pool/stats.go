@@ -137,10 +137,19 @@ func (m *meter) ended(how string) {
 	m.stats.Ended[how]++
 }
 
+const (
+	// maxTypes bounds the operation types that are counted apart, as whoever submits an agenda may name any.
+	maxTypes   = 500
+	otherTypes = "(other)"
+)
+
 // operation notes that the state of an operation has changed.
 func (m *meter) operation(kind string, before model.State, op *model.OperationProgress) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if _, known := m.stats.Operation[kind]; !known && len(m.stats.Operation) >= maxTypes {
+		kind = otherTypes
+	}
 	s := m.stats.Operation[kind]
 	switch {
 	case op.State == model.Executing:
