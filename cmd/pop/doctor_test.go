@@ -38,7 +38,7 @@ func TestDoctorFindsNothingWrongWithDev(t *testing.T) {
 	x := newTerminal(t)
 	x.dev()
 	findings, status := x.diagnose("--data", ".pop")
-	for _, check := range []string{"server", "version", "ready", "clock", "authentication", "insights", "data folder", "disk space", "store", "handlers", "operation types"} {
+	for _, check := range []string{"server", "version", "ready", "clock", "authentication", "insights", "owners", "data folder", "disk space", "store", "handlers", "operation types"} {
 		f, ok := findings[check]
 		if !ok || f.Level == doctor.Fail || f.Level == doctor.Warn && check != "disk space" {
 			t.Errorf("%s: %+v", check, f)

@@ -40,6 +40,8 @@ type Engine interface {
 	Explain(ctx context.Context, id string) (model.Explanation, error)
 	Preview(ctx context.Context, insightID string, req model.PreviewRequest) (model.Preview, error)
 	Fairness(ctx context.Context, insightID string, busiest int) (model.Fairness, error)
+	Owner(ctx context.Context, insightID string) (model.Owner, error)
+	Owns(insightID string) bool
 	OpenSession(ctx context.Context, name string) (model.Session, error)
 	Heartbeat(ctx context.Context, sessionID string) (model.Session, error)
 	CloseSession(ctx context.Context, sessionID string) error
@@ -103,6 +105,7 @@ func New(o Options) *API {
 	a.addAgendas()
 	a.addProgress()
 	a.addFairness()
+	a.addOwner()
 	a.addLinks()
 	a.addExecution()
 	a.addLogs()

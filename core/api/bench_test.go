@@ -16,6 +16,7 @@ import (
 	"github.com/pop-platform/pop/core/client"
 	"github.com/pop-platform/pop/core/engine"
 	"github.com/pop-platform/pop/core/model"
+	"github.com/pop-platform/pop/plugins/drivertest/memdriver"
 )
 
 // instant is an engine that answers at once, so that what is measured is the API.
@@ -57,12 +58,12 @@ func benchmarkAPI(b *testing.B) (*api.API, func(method, path string, body any) (
 	a.ID = "c93285e5-5a16-87c2-a073-5057be82f589"
 	progress := model.AgendaProgress{Meta: a.Meta, AgendaID: a.ID, AgendaInsight: model.AgendaInsight{ResourcePoolID: "p", InsightID: "i"}}
 	progress.State = model.Waiting
-	handler := newAPI(b, serverOptions{engine: func(e api.Engine) api.Engine {
+	handler, _ := newAPI(b, serverOptions{engine: func(e api.Engine) api.Engine {
 		return &instant{
 			Engine: e, submitted: engine.Submitted{Agenda: a, Progress: progress},
 			assignment: []model.Assignment{{Lease: model.Lease{AgendaID: a.ID, Fence: 1}, Agenda: a, Progress: progress}},
 		}
-	}}, slog.New(slog.DiscardHandler))
+	}}, memdriver.NewStore(storeOptions(false)), memdriver.NewQueue(memdriver.QueueOptions{}), engine.Options{Logger: slog.New(slog.DiscardHandler)})
 	call := func(method, path string, body any) *http.Request {
 		data, err := json.Marshal(body)
 		if err != nil {

@@ -78,6 +78,7 @@ func TestEveryOperation(t *testing.T) {
 	must(t)(c.Explain(ctx, id))
 	must(t)(c.Preview(ctx, "Acme-insight", model.PreviewRequest{Count: 2}))
 	must(t)(c.Fairness(ctx, "Acme-insight", 0))
+	must(t)(c.Owner(ctx, "Acme-insight"))
 	if r := s.do(root, "GET", "/metrics", ""); r.status != 200 {
 		t.Errorf("metrics: %d %s", r.status, r.body)
 	}

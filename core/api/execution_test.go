@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/pop-platform/pop/core/client"
+	"github.com/pop-platform/pop/core/engine"
 	"github.com/pop-platform/pop/core/model"
+	"github.com/pop-platform/pop/plugins/drivertest/memdriver"
 )
 
 func TestSessionsOfDifferentCallersAreApart(t *testing.T) {
@@ -228,7 +230,8 @@ func (s *server) stream(id string) (*bufio.Scanner, func()) {
 // TestServerShutsDownWithoutWaitingForLongPolls holds a pull, a wait and a stream open while the server ends.
 func TestEndlessHeadersAreNotRead(t *testing.T) {
 	t.Parallel()
-	handler := newAPI(t, serverOptions{}, slog.New(slog.DiscardHandler))
+	handler, _ := newAPI(t, serverOptions{}, memdriver.NewStore(storeOptions(false)), memdriver.NewQueue(memdriver.QueueOptions{}),
+		engine.Options{Logger: slog.New(slog.DiscardHandler)})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -259,7 +262,8 @@ func TestEndlessHeadersAreNotRead(t *testing.T) {
 
 func TestServerShutsDownWithoutWaitingForLongPolls(t *testing.T) {
 	t.Parallel()
-	handler := newAPI(t, serverOptions{open: true}, slog.New(slog.DiscardHandler))
+	handler, _ := newAPI(t, serverOptions{open: true}, memdriver.NewStore(storeOptions(false)), memdriver.NewQueue(memdriver.QueueOptions{}),
+		engine.Options{Logger: slog.New(slog.DiscardHandler)})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -33,7 +33,7 @@ type fairnessOutput struct {
 
 // addFairness serves what says why an agenda waits, what is next, and how fair that is.
 func (a *API) addFairness() {
-	register(a, operation(http.MethodGet, "/v1/agendas/{id}/explain", "explain-agenda", "Say why an agenda waits, and for how long", tagAgendas, access{role: driver.RoleRead}),
+	register(a, operation(http.MethodGet, "/v1/agendas/{id}/explain", "explain-agenda", "Say why an agenda waits, and for how long", tagAgendas, access{role: driver.RoleRead, asks: ownerOfAgenda}),
 		func(ctx context.Context, in *idInput) (*explanationOutput, error) {
 			if _, err := a.agenda(ctx, in.ID); err != nil {
 				return nil, err
@@ -42,7 +42,7 @@ func (a *API) addFairness() {
 			return &explanationOutput{explanation}, err
 		})
 
-	preview := operation(http.MethodPost, "/v1/insights/{id}:preview", "preview-insight", "Show what an insight schedules next, or would after a change", "insights", access{role: driver.RoleRead})
+	preview := operation(http.MethodPost, "/v1/insights/{id}:preview", "preview-insight", "Show what an insight schedules next, or would after a change", "insights", access{role: driver.RoleRead, asks: ownerOfInsight})
 	preview.Description = "Nothing is scheduled or changed. Only the insight's owner may see it, as it names customers and their agendas."
 	register(a, preview, func(ctx context.Context, in *previewInput) (*previewOutput, error) {
 		if err := a.ownInsight(ctx, in.ID); err != nil {
@@ -56,7 +56,7 @@ func (a *API) addFairness() {
 		return &previewOutput{found}, err
 	})
 
-	fairness := operation(http.MethodGet, "/v1/insights/{id}/fairness", "get-insight-fairness", "Measure how fair an insight is", "insights", access{role: driver.RoleRead})
+	fairness := operation(http.MethodGet, "/v1/insights/{id}/fairness", "get-insight-fairness", "Measure how fair an insight is", "insights", access{role: driver.RoleRead, asks: ownerOfInsight})
 	fairness.Description = "Only the insight's owner may see it, as it names customers."
 	register(a, fairness, func(ctx context.Context, in *fairnessInput) (*fairnessOutput, error) {
 		if err := a.ownInsight(ctx, in.ID); err != nil {

@@ -341,14 +341,14 @@ func TestMetricsAreFewHoweverManyCustomersThereAre(t *testing.T) {
 	for name, want := range map[string]int{
 		"pop_insight_waiting_agendas": 2, "pop_insight_queued_agendas": 2, "pop_insight_in_flight_agendas": 2, "pop_insight_scheduled_agendas_total": 2,
 		"pop_insight_waiting_customers": 2, "pop_insight_parked_customers": 2,
-		"pop_insight_lag": 2, "pop_insight_lag_bound": 2, "pop_insight_fair": 2, "pop_insight_jain_index": 2,
+		"pop_insight_lag": 2, "pop_insight_lag_bound": 2, "pop_insight_fair": 2, "pop_insight_jain_index": 2, "pop_insight_epoch": 2,
 		"pop_customer_waiting_agendas": 11 + 1, "pop_customer_in_flight_agendas": 11 + 1, "pop_customer_scheduled_agendas_total": 10,
 	} {
 		if got := len(families[name].GetMetric()); got != want {
 			t.Errorf("%s has %d series, want %d", name, got, want)
 		}
 	}
-	if len(families) != 13 {
+	if len(families) != 14 {
 		t.Errorf("there are %d families of metrics", len(families))
 	}
 	page := operationPage(t)

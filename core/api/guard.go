@@ -36,7 +36,17 @@ type access struct {
 	role   driver.Role // that the caller must have
 	waits  bool        // may take longer than requestTimeout, on purpose
 	body   bool        // takes a JSON body
+	asks   asks        // who alone can answer
 }
+
+// asks says which server an operation asks.
+type asks uint8
+
+const (
+	nobody         asks = iota // any
+	ownerOfInsight             // the owner of the insight with the id of the path
+	ownerOfAgenda              // the owner of the insight of the agenda with that id
+)
 
 const accessKey = "access"
 

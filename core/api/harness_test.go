@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/pb33f/libopenapi"
 	validator "github.com/pb33f/libopenapi-validator"
@@ -66,6 +67,10 @@ type server struct {
 	http *httptest.Server
 	log  *logBuffer
 
+	store *memdriver.Store
+	queue *memdriver.Queue
+	stop  func() // scheduling
+
 	mu        sync.Mutex
 	exercised map[string]bool // such as GET /v1/agendas/{id}
 }
@@ -74,22 +79,29 @@ type serverOptions struct {
 	open   bool                        // no authentication
 	engine func(api.Engine) api.Engine // wraps the engine
 	faults func(memdriver.Call) memdriver.Fault
+	shared bool    // other servers may share the store and the queue
+	beside *server // shares those of this one
 }
 
 func newServer(t *testing.T, o serverOptions) *server {
 	t.Helper()
 	s := &server{t: t, log: &logBuffer{}, exercised: map[string]bool{}}
 	logger := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	s.api = newAPI(t, o, logger)
-	s.http = httptest.NewServer(s.api)
+	s.store, s.queue = memdriver.NewStore(storeOptions(o.shared)), memdriver.NewQueue(memdriver.QueueOptions{})
+	if o.beside != nil {
+		s.store, s.queue = o.beside.store.Open(), o.beside.queue.Open()
+	}
+	s.http = httptest.NewUnstartedServer(nil)
+	s.api, s.stop = newAPI(t, o, s.store, s.queue, engine.Options{Logger: logger, Address: "http://" + s.http.Listener.Addr().String(), OwnerLease: 3 * time.Second})
+	s.http.Config.Handler = s.api
+	s.http.Start()
 	t.Cleanup(s.http.Close)
 	t.Cleanup(s.api.Drain) // so that Close need not wait for long polls
 	return s
 }
 
-func newAPI(t testing.TB, o serverOptions, logger *slog.Logger) *api.API {
+func newAPI(t testing.TB, o serverOptions, d driver.Store, hints driver.Queue, options engine.Options) (*api.API, func()) {
 	t.Helper()
-	var d driver.Store = memdriver.NewStore(memdriver.StoreOptions{})
 	if o.faults != nil {
 		d = memdriver.NewFaultyStore(d, o.faults)
 	}
@@ -97,26 +109,32 @@ func newAPI(t testing.TB, o serverOptions, logger *slog.Logger) *api.API {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := queue.Open(t.Context(), memdriver.NewQueue(memdriver.QueueOptions{}))
+	q, err := queue.Open(t.Context(), hints)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := catalog.New(st, catalog.Options{})
-	e := engine.New(st, q, c, engine.Options{Logger: logger})
+	e := engine.New(st, q, c, options)
 	if err := e.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(e.Stop)
-	options := api.Options{Engine: e, Catalog: c, Logger: logger, Version: "test"}
+	served := api.Options{Engine: e, Catalog: c, Logger: options.Logger, Version: "test"}
 	if o.engine != nil {
-		options.Engine = o.engine(e)
+		served.Engine = o.engine(e)
 	}
 	if !o.open {
-		if options.Authorizer, err = authz.New(t.Context(), memdriver.NewAuthorizer(principals()), authz.Options{}); err != nil {
+		if served.Authorizer, err = authz.New(t.Context(), memdriver.NewAuthorizer(principals()), authz.Options{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return api.New(options)
+	return api.New(served), e.Stop
+}
+
+func storeOptions(shared bool) memdriver.StoreOptions {
+	c := memdriver.FullStore()
+	c.Shared = shared
+	return memdriver.StoreOptions{Capabilities: c}
 }
 
 // client returns a client that sends a token.

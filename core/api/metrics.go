@@ -25,8 +25,8 @@ type metricsOutput struct {
 }
 
 func (a *API) addMetrics() {
-	metrics := operation(http.MethodGet, "/metrics", "metrics", "Metrics of all insights in Prometheus's text format", "server", access{role: driver.RoleRead})
-	metrics.Description = "For callers that are global, as it names customers. An insight's ten busiest customers have series of their own; those with no customer hold all others together."
+	metrics := operation(http.MethodGet, "/metrics", "metrics", "Metrics in Prometheus's text format", "server", access{role: driver.RoleRead})
+	metrics.Description = "Of the insights that the server schedules. For callers that are global, as it names customers. An insight's ten busiest customers have series of their own; those with no customer hold all others together."
 	metrics.Responses = map[string]*huma.Response{"200": {
 		Description: "OK", Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}},
 	}}
@@ -43,15 +43,18 @@ func (a *API) addMetrics() {
 	})
 }
 
-// measure measures all insights.
+// measure measures the insights that this server schedules. The others are in the metrics of the servers that do.
 func (a *API) measure(ctx context.Context) ([]model.Fairness, error) {
 	var all []model.Fairness
 	err := a.insights().each(ctx, "", func(v *model.Insight) (bool, error) {
+		if !a.Engine.Owns(v.ID) {
+			return true, nil
+		}
 		f, err := a.Engine.Fairness(ctx, v.ID, metricCustomers)
 		switch {
 		case err == nil:
 			all = append(all, f)
-		case model.KindOf(err) != model.NotFound: // deleted in between
+		case model.KindOf(err) != model.NotFound && model.KindOf(err) != model.Unavailable: // deleted or lost in between
 			return false, err
 		}
 		return true, nil
@@ -112,6 +115,7 @@ var metricsOfInsights = []metric[model.Fairness]{
 		}
 		return 0
 	}),
+	insightMetric("epoch", "How often the insight was taken over by a server; 0 if there is one server only.", prometheus.GaugeValue, func(f *model.Fairness) float64 { return float64(f.Epoch) }),
 	insightMetric("jain_index", "Jain's index of the last window of services.", prometheus.GaugeValue, func(f *model.Fairness) float64 { return f.Jain }),
 }
 

@@ -30,7 +30,11 @@ func (r *router) ServeHTTP(w http.ResponseWriter, req *http.Request) { r.api.Ser
 
 // Handle registers an operation.
 func (r *router) Handle(op *huma.Operation, handler func(huma.Context)) {
-	serve := r.api.guard(accessOf(op), func(ctx context.Context, c *gin.Context, body []byte) {
+	acc := accessOf(op)
+	serve := r.api.guard(acc, func(ctx context.Context, c *gin.Context, body []byte) {
+		if r.api.passOn(ctx, c, acc.asks, body) {
+			return
+		}
 		handler(&requestContext{humaContext: humagin.NewContext(op, c), ctx: ctx, body: body})
 	})
 	path, verb := ginPath(op.Path)

@@ -42,7 +42,7 @@ type Collection[T any] struct {
 	byID   map[string]cached[T]
 	all    []Entry[T]
 	listed time.Time // when all was read; zero if it is out of date
-	epoch  int       // counts local changes, so that a read that was overtaken by one is not cached
+	epoch  int       // counts changes that are known of, so that a read that was overtaken by one is not cached
 }
 
 type cached[T any] struct {
@@ -71,7 +71,7 @@ func newCollection[T any](st *store.Store, o Options, kind driver.Kind, noun str
 // the collection is in use.
 func (c *Collection[T]) Subscribe(f func(id string)) { c.subscribers = append(c.subscribers, f) }
 
-// Epoch counts the changes made through this collection. It has grown before subscribers are told of a change.
+// Epoch counts the changes made through this collection or known of. It has grown before subscribers are told of a change.
 func (c *Collection[T]) Epoch() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -247,13 +247,18 @@ func (c *Collection[T]) write(ctx context.Context, object T, op driver.Op) (Entr
 	return Entry[T]{object, versions[0]}, nil
 }
 
-// changed drops what memory holds about an object that may have changed, and tells those who want to know.
-func (c *Collection[T]) changed(id string) {
+// Forget drops what memory holds about an object that another process has changed.
+func (c *Collection[T]) Forget(id string) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	delete(c.byID, id)
 	c.listed = time.Time{}
 	c.epoch++
-	c.mu.Unlock()
+}
+
+// changed forgets an object that may have changed, and tells those who want to know.
+func (c *Collection[T]) changed(id string) {
+	c.Forget(id)
 	for _, f := range c.subscribers {
 		f(id)
 	}

@@ -19,3 +19,8 @@ func (c *Client) Preview(ctx context.Context, insightID string, req model.Previe
 func (c *Client) Fairness(ctx context.Context, insightID string, busiest int) (model.Fairness, error) {
 	return get[model.Fairness](ctx, c, c.Insights.of(insightID)+"/fairness", values("busiest", strconv.Itoa(busiest)))
 }
+
+// Owner shows which server schedules an insight.
+func (c *Client) Owner(ctx context.Context, insightID string) (model.Owner, error) {
+	return get[model.Owner](ctx, c, c.Insights.of(insightID)+"/owner", nil)
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -72,6 +73,15 @@ func (s Server) Retention() (time.Duration, error) {
 	return keep, err
 }
 
+// Lease returns how long insights wait for another server.
+func (s Server) Lease() (time.Duration, error) {
+	lease, err := time.ParseDuration(s.OwnerLease)
+	if err == nil && (lease < time.Second || lease > time.Hour) {
+		err = errors.New("it is not from 1s to 1h")
+	}
+	return lease, err
+}
+
 func (l *Loaded) checkServer() {
 	host, port, err := net.SplitHostPort(l.Server.Addr)
 	if err == nil {
@@ -85,6 +95,17 @@ func (l *Loaded) checkServer() {
 	}
 	if _, err := l.Server.Retention(); err != nil {
 		l.issue("server.keepLogs", "%q is no length of time; an example is 168h", l.Server.KeepLogs)
+	}
+	if l.Server.Name != "" {
+		for _, i := range model.ValidateID("server.name", l.Server.Name) {
+			l.issue(i.Path, "%s", i.Message)
+		}
+	}
+	if u, err := url.Parse(l.Server.Advertise); l.Server.Advertise != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		l.issue("server.advertise", "%q is no URL of a server; an example is http://10.0.0.7:8080", l.Server.Advertise)
+	}
+	if _, err := l.Server.Lease(); err != nil {
+		l.issue("server.ownerLease", "%q is no length of time from 1s to 1h; an example is 15s", l.Server.OwnerLease)
 	}
 	if _, err := l.Server.Level(); err != nil {
 		l.issue("server.logLevel", "must be debug, info, warn or error, not %q", l.Server.LogLevel)

@@ -20,11 +20,14 @@ type Config struct {
 
 // Server says what the server keeps and where it listens.
 type Server struct {
-	Addr     string `json:"addr" env:"POP_ADDR" flag:"addr" default:"127.0.0.1:8080" doc:"address to listen on"`
-	Data     string `json:"data" env:"POP_DATA" flag:"data" default:".pop" doc:"folder for all that is kept here"`
-	Tokens   string `json:"tokens" env:"POP_TOKENS" flag:"tokens" doc:"file of tokens, for the authorizer local"`
-	KeepLogs string `json:"keepLogs" env:"POP_KEEP_LOGS" flag:"keep-logs" default:"168h" doc:"how long to keep what operations print"`
-	LogLevel string `json:"logLevel" env:"POP_LOG_LEVEL" flag:"log-level" default:"info" doc:"least important messages to log: debug, info, warn or error"`
+	Addr       string `json:"addr" env:"POP_ADDR" flag:"addr" default:"127.0.0.1:8080" doc:"address to listen on"`
+	Data       string `json:"data" env:"POP_DATA" flag:"data" default:".pop" doc:"folder for all that is kept here"`
+	Tokens     string `json:"tokens" env:"POP_TOKENS" flag:"tokens" doc:"file of tokens, for the authorizer local"`
+	KeepLogs   string `json:"keepLogs" env:"POP_KEEP_LOGS" flag:"keep-logs" default:"168h" doc:"how long to keep what operations print"`
+	Name       string `json:"name" env:"POP_NAME" flag:"name" doc:"the server's id among those that share its store; random if it is empty"`
+	Advertise  string `json:"advertise" env:"POP_ADVERTISE" flag:"advertise" doc:"URL under which those reach it, such as http://10.0.0.7:8080"`
+	OwnerLease string `json:"ownerLease" env:"POP_OWNER_LEASE" flag:"owner-lease" default:"15s" doc:"how long insights wait for another server when theirs has gone"`
+	LogLevel   string `json:"logLevel" env:"POP_LOG_LEVEL" flag:"log-level" default:"info" doc:"least important messages to log: debug, info, warn or error"`
 }
 
 // Drivers says which drivers serve: those that are linked in, or those of a plugin by its name.

@@ -92,7 +92,7 @@ func TestALaterLayerGoesBeforeThoseAboveIt(t *testing.T) {
 func TestEverythingThatIsWrongIsSaidAtOnce(t *testing.T) {
 	t.Parallel()
 	const file = `
-server: {adr: x, addr: 12, logLevel: loud, keepLogs: a week}
+server: {adr: x, addr: 12, logLevel: loud, keepLogs: a week, name: " a", advertise: "10.0.0.7:8080", ownerLease: 10ms}
 drivers: {store: fils, queue: [local]}
 extra: 1
 plugins:
@@ -116,9 +116,12 @@ plugins:
 		got[i.Path] = i.Message
 	}
 	want := map[string]string{
-		"server.adr":                          "is not a field; the fields are addr, data, keepLogs, logLevel, tokens",
+		"server.adr":                          "is not a field; the fields are addr, advertise, data, keepLogs, logLevel, name, ownerLease, tokens",
 		"server.addr":                         "must be text, not the number 12; put it in quotes if it is meant as text",
 		"server.keepLogs":                     `"a week" is no length of time; an example is 168h`,
+		"server.name":                         "\" a\" begins or ends with space; remove it",
+		"server.advertise":                    `"10.0.0.7:8080" is no URL of a server; an example is http://10.0.0.7:8080`,
+		"server.ownerLease":                   `"10ms" is no length of time from 1s to 1h; an example is 15s`,
 		"server.logLevel":                     `must be debug, info, warn or error, not "loud"`,
 		"server.data":                         "is empty; name a folder (from the flag --data)",
 		"drivers.store":                       `there is no plugin "fils"; there are local (linked in), Files, both, files, local, none, odd`,

@@ -30,10 +30,13 @@ func (e *Engine) Pull(ctx context.Context, req model.PullRequest) ([]model.Assig
 	}
 	queueName := insight.Object.QueueName
 	deadline := e.Now().Add(time.Duration(req.WaitMs) * time.Millisecond)
-	d := e.dispatcher(req.InsightID)
-	d.noticePull()
-	if !d.awaitOpen(ctx, deadline.Sub(e.Now())) {
-		return nil, nil
+	if d := e.dispatcher(req.InsightID); d != nil {
+		d.noticePull()
+	} else {
+		e.inform(req.InsightID, news{Pulled: true})
+	}
+	if err := e.ensure(ctx, queueName); err != nil {
+		return nil, err
 	}
 	for {
 		wait := max(0, deadline.Sub(e.Now()))
@@ -91,9 +94,18 @@ func (e *Engine) claim(ctx context.Context, queueName string, req model.PullRequ
 	if err != nil {
 		return nil, err
 	}
-	records, err := e.store.Get(ctx, bodies...)
+	// Who owns the insight is read after the hints have come. So no hint is taken that an owner sends who has lost it already.
+	keys := bodies
+	if e.owners != nil {
+		keys = append(keys, ownerKey(req.InsightID))
+	}
+	records, err := e.store.Get(ctx, keys...)
 	if err != nil {
 		return nil, fmt.Errorf("claim %d agendas: %w", len(hints), err)
+	}
+	epoch, err := epochOf(records[len(bodies):])
+	if err != nil {
+		return nil, err
 	}
 	var groups []driver.Group
 	var claimed []model.Assignment
@@ -104,6 +116,10 @@ func (e *Engine) claim(ctx context.Context, queueName string, req model.PullRequ
 			continue
 		}
 		if before.AgendaInsight.InsightID != req.InsightID {
+			continue
+		}
+		if before.Epoch != epoch {
+			e.recheck(req.InsightID, h.AgendaID) // the owner must see to it
 			continue
 		}
 		next, err := before.claim(e.Now().UTC(), h.DispatchSeq, req.SessionID)
@@ -141,7 +157,7 @@ func (e *Engine) claim(ctx context.Context, queueName string, req model.PullRequ
 			e.recent.forget(r.ID)
 		}
 		// Some may be EXECUTING now, without anybody who knows: they are found, and reclaimed for want of a report.
-		e.dispatcher(req.InsightID).rescan()
+		e.recheck(req.InsightID, agendasOf(moved)...)
 		return nil, fmt.Errorf("claim %d agendas: %w", len(groups), err)
 	}
 	for i, result := range results {
@@ -152,7 +168,7 @@ func (e *Engine) claim(ctx context.Context, queueName string, req model.PullRequ
 		}
 		e.recent.forget(moved[i].ID)
 		if !driver.IsConflict(result.Err) {
-			e.dispatcher(req.InsightID).rescan()
+			e.recheck(req.InsightID, moved[i].ID)
 			e.Logger.Error("agenda not claimed", "agenda", moved[i].ID, "error", result.Err)
 		}
 	}
@@ -173,4 +189,13 @@ func (e *Engine) returnHints(ctx context.Context, queueName string, deliveries [
 		return errors.Join(err, sent) // then they come again when they are due
 	}
 	return errors.Join(err, e.queue.Ack(ctx, queueName, receipts))
+}
+
+// epochOf returns the epoch of the owner of an insight, if there are several: of its record, or of none.
+func epochOf(records []*driver.Record) (int64, error) {
+	if len(records) == 0 || records[0] == nil {
+		return 0, nil
+	}
+	owner, err := decodeOwner(records[0])
+	return owner.Epoch, err
 }

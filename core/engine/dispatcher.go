@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -19,25 +20,32 @@ const maxPass = 128
 
 // dispatcher schedules the agendas of one insight. Its memory is a view of the store: what it holds too much is dropped when the
 // store says otherwise, and what it misses is found by the next rescan.
+//
+// There is one for each insight that this server owns, and while the server has its lease nobody else has one. If a server is late to
+// find out that it has lost its lease, two may work at once: what the older one still writes is void, see [run.Epoch].
 type dispatcher struct {
 	engine    *Engine
 	insightID string
+	epoch     int64 // of the ownership; 0 if the store is not shared
 	log       *slog.Logger
+	stop      context.CancelFunc
 	wake      chan struct{}
 	lost      chan struct{} // a session has ended
-	open      chan struct{} // closed once the queue is there
-
-	openOnce sync.Once
 
 	mu        sync.Mutex
 	line      *scheduling.State
 	queued    map[scheduling.ID]queuedRun
 	executing map[scheduling.ID]executingRun
-	stale     bool // the store may hold live runs that are not in memory
+	newest    steps
+	suspects  map[string]bool         // runs to look at in the store before the next pass
+	unsure    map[scheduling.ID]int64 // picks that may not have been scheduled, with the DispatchSeq that they would have
+	unread    map[string]bool         // customers whose limits could not be read
+	stale     bool                    // the store may hold live runs that are not in memory
+	began     bool                    // memory has once been read from the store
 	loaded    time.Time
+	pulled    time.Time // when somebody last asked for agendas
 
-	accountsLoaded bool
-	pulled         time.Time // when somebody last asked for agendas
+	accounts accounts
 }
 
 // queuedRun is a run whose hint is on the queue.
@@ -62,13 +70,16 @@ type hint struct {
 	DispatchSeq int64  `json:"s"`
 }
 
-func newDispatcher(e *Engine, insightID string) *dispatcher {
+func newDispatcher(e *Engine, insightID string, epoch int64) *dispatcher {
 	return &dispatcher{
-		engine: e, insightID: insightID, log: e.Logger.With("insight", insightID),
-		wake: make(chan struct{}, 1), lost: make(chan struct{}, 1), open: make(chan struct{}), line: scheduling.New(scheduling.Settings{}), stale: true,
-		queued: map[scheduling.ID]queuedRun{}, executing: map[scheduling.ID]executingRun{},
+		engine: e, insightID: insightID, epoch: epoch, log: e.Logger.With("insight", insightID), stop: func() {},
+		wake: make(chan struct{}, 1), lost: make(chan struct{}, 1), line: scheduling.New(scheduling.Settings{}), stale: true,
+		queued: map[scheduling.ID]queuedRun{}, executing: map[scheduling.ID]executingRun{}, suspects: map[string]bool{}, unsure: map[scheduling.ID]int64{}, unread: map[string]bool{},
 	}
 }
+
+// mayAct reports whether the insight is still this server's.
+func (d *dispatcher) mayAct() bool { return d.engine.owners == nil || d.engine.owners.mayAct() }
 
 // run is the dispatcher's loop: it acts on events, and sweeps for what no event told.
 func (d *dispatcher) run(ctx context.Context) {
@@ -120,15 +131,18 @@ func (d *dispatcher) step(ctx context.Context) error {
 		return err
 	}
 	if d.takeStale() {
-		if err := d.engine.queue.Ensure(ctx, insight.Object.QueueName); err != nil {
-			return fmt.Errorf("queue %q: %w", insight.Object.QueueName, err)
+		if err := d.engine.ensure(ctx, insight.Object.QueueName); err != nil {
+			return err
 		}
-		d.openOnce.Do(func() { close(d.open) })
 		if err := d.load(ctx); err != nil {
 			return err
 		}
 	}
+	d.readPolicies()
 	for {
+		if err := d.settleSuspects(ctx); err != nil {
+			return err
+		}
 		n, err := d.pass(ctx, &insight.Object)
 		if err != nil || n == 0 {
 			return err
@@ -142,24 +156,6 @@ func (d *dispatcher) noticePull() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.pulled = now
-}
-
-// awaitOpen waits until the insight's queue is there and reports whether it is.
-func (d *dispatcher) awaitOpen(ctx context.Context, wait time.Duration) bool {
-	select {
-	case <-d.open:
-		return true
-	default:
-	}
-	timeout := time.NewTimer(wait)
-	defer timeout.Stop()
-	select {
-	case <-d.open:
-		return true
-	case <-timeout.C:
-	case <-ctx.Done():
-	}
-	return false
 }
 
 // due returns a channel that tells when time alone lets an agenda be scheduled; nil if there is no such time.
@@ -209,8 +205,8 @@ func (d *dispatcher) takeStale() bool {
 	return stale
 }
 
-// observe brings memory up to date with a run that was written. Runs may be observed in another order than they were written:
-// at worst that leaves an entry too many, which is dropped when the store is asked about it.
+// observe brings memory up to date with a run that was read or written. What is told late, after a later state of the run, is
+// passed over.
 func (d *dispatcher) observe(r *run) {
 	if r.State == model.Queued {
 		return // only the dispatcher itself schedules
@@ -229,18 +225,20 @@ func (d *dispatcher) leave(r *run) {
 // place puts a run where its state says.
 func (d *dispatcher) place(r *run, now int64, policy scheduling.Policy) {
 	item := r.item()
+	if _, doubted := d.unsure[item.ID]; doubted || !d.newest.take(item.ID, r.Step) {
+		return
+	}
 	switch r.State {
 	case model.Executing:
-		before, known := d.executing[item.ID]
-		switch {
-		case known && before.fence > r.Fence: // told late
-		case !r.Confirmed:
-			delete(d.queued, item.ID)
-			d.executing[item.ID] = executingRun{r.SessionID, r.Fence, d.engine.Now().Add(d.engine.Lease)}
-			d.line.SetInFlight(now, r.CustomerID, policy, item, now)
-		case known:
-			d.executing[item.ID] = executingRun{session: r.SessionID, fence: r.Fence}
+		entry := executingRun{session: r.SessionID, fence: r.Fence}
+		if !r.Confirmed {
+			entry.confirmBy = d.engine.Now().Add(d.engine.Lease)
 		}
+		if before, known := d.executing[item.ID]; !known || before.fence != r.Fence {
+			delete(d.queued, item.ID)
+			d.line.SetInFlight(now, r.CustomerID, policy, item, r.UpdatedTime.UnixNano())
+		}
+		d.executing[item.ID] = entry
 	default:
 		delete(d.queued, item.ID)
 		delete(d.executing, item.ID)
@@ -253,23 +251,34 @@ func (d *dispatcher) place(r *run, now int64, policy scheduling.Policy) {
 	}
 }
 
-// policy returns what a customer may do. One that cannot be read is held to nothing until it can.
-func (d *dispatcher) policy(customerID string) scheduling.Policy {
+// policy returns what a customer may do, and false if that cannot be read. A customer that was deleted is held to nothing.
+func (d *dispatcher) policy(customerID string) (scheduling.Policy, bool) {
 	entry, err := d.engine.catalog.Customers.Get(d.engine.ctx, customerID)
-	if err != nil {
-		return scheduling.Policy{Weight: model.DefaultWeight}
+	switch {
+	case err == nil:
+		return PolicyOf(&entry.Object), true
+	case model.KindOf(err) == model.NotFound:
+		return scheduling.Policy{Weight: model.DefaultWeight}, true
+	default:
+		return scheduling.Policy{}, false
 	}
-	return PolicyOf(&entry.Object)
 }
 
 // withPolicy calls f with a customer's policy while memory is locked. It takes care that an older policy is never used after a
-// newer one.
+// newer one. Where a policy cannot be read the one before stays, and who has none must wait; the next step tries again.
 func (d *dispatcher) withPolicy(customerID string, f func(now int64, policy scheduling.Policy)) {
 	for customers := d.engine.catalog.Customers; ; {
 		epoch := customers.Epoch()
-		policy := d.policy(customerID)
+		policy, read := d.policy(customerID)
 		d.mu.Lock()
 		current := customers.Epoch() == epoch
+		if !read {
+			var known bool
+			if policy, known = d.line.Policy(customerID); !known {
+				policy = scheduling.Policy{Weight: model.DefaultWeight, Paused: scheduling.Forever}
+			}
+			d.unread[customerID] = true
+		}
 		if current {
 			f(d.now(), policy)
 		}
@@ -286,31 +295,43 @@ func (d *dispatcher) customerChanged(customerID string) {
 	d.signal()
 }
 
+// readPolicies reads limits that could not be read before.
+func (d *dispatcher) readPolicies() {
+	d.mu.Lock()
+	customers := slices.Sorted(maps.Keys(d.unread))
+	clear(d.unread)
+	d.mu.Unlock()
+	for _, id := range customers {
+		d.withPolicy(id, func(now int64, policy scheduling.Policy) { d.line.SetPolicy(now, id, policy) })
+	}
+}
+
 // pass schedules as many agendas as may be and returns how many it took out of line.
 func (d *dispatcher) pass(ctx context.Context, insight *model.Insight) (int, error) {
+	if !d.mayAct() {
+		return 0, nil
+	}
 	picks, accounts := d.take(insight)
 	if len(picks) == 0 {
 		return 0, nil
 	}
-	if err := d.schedule(ctx, insight, picks, accounts); err != nil {
+	// What is used of rates and quotas is kept first: a crash costs a customer a turn, and never gives it one too many.
+	if err := d.keep(ctx, accounts); err != nil {
 		d.putBack(picks)
 		return 0, err
 	}
-	return len(picks), nil
+	return len(picks), d.schedule(ctx, insight, picks)
 }
 
-// schedule moves picks to QUEUED and sends their hints. After an error it is not known which were moved.
-func (d *dispatcher) schedule(ctx context.Context, insight *model.Insight, picks []scheduling.Pick, accounts map[string]scheduling.Account) error {
-	// What is used of rates and quotas is kept first: a crash costs a customer a turn, and never gives it one too many.
-	if err := d.keep(ctx, accounts); err != nil {
-		return err
-	}
+// schedule moves picks to QUEUED and sends their hints.
+func (d *dispatcher) schedule(ctx context.Context, insight *model.Insight, picks []scheduling.Pick) error {
 	ids := make([]string, len(picks))
 	for i, p := range picks {
 		ids[i] = agendaID(p.Item.ID)
 	}
 	runs, err := d.engine.fitting(ctx, ids, func(_ int, r *run) bool { return r.State == model.Waiting && !r.Held })
 	if err != nil {
+		d.putBack(picks)
 		return err
 	}
 	now := d.engine.Now()
@@ -321,7 +342,7 @@ func (d *dispatcher) schedule(ctx context.Context, insight *model.Insight, picks
 			d.refund(picks[i])
 			continue
 		}
-		next, err := before.schedule(now)
+		next, err := before.schedule(now, d.epoch)
 		if err != nil {
 			d.refund(picks[i])
 			d.observe(before.run) // cancelled meanwhile, or it is to wait longer
@@ -329,26 +350,23 @@ func (d *dispatcher) schedule(ctx context.Context, insight *model.Insight, picks
 		}
 		op, err := before.put(next)
 		if err != nil {
+			d.putBack(picks)
 			return err
 		}
 		groups, moved = append(groups, driver.Group{op}), append(moved, next)
 	}
 	results, err := d.engine.store.Write(ctx, groups...)
 	if err != nil {
-		for _, r := range moved {
-			d.engine.recent.forget(r.ID)
-		}
+		d.doubt(moved...)
 		return fmt.Errorf("schedule %d agendas: %w", len(groups), err)
 	}
-	sent := moved[:0]
+	sent := moved[:0:0]
 	for i, result := range results {
 		if result.Err != nil {
-			d.engine.recent.forget(moved[i].ID)
-			if !driver.IsConflict(result.Err) {
-				return fmt.Errorf("schedule agenda %q: %w", moved[i].ID, result.Err)
+			d.doubt(moved[i])
+			if !driver.IsConflict(result.Err) { // else somebody else moved it
+				err = fmt.Errorf("schedule agenda %q: %w", moved[i].ID, result.Err)
 			}
-			d.refund(scheduling.Pick{Customer: moved[i].CustomerID, Item: moved[i].item()})
-			d.rescan() // somebody else moved it; see where to
 			continue
 		}
 		sent = append(sent, moved[i])
@@ -356,7 +374,34 @@ func (d *dispatcher) schedule(ctx context.Context, insight *model.Insight, picks
 		d.engine.watchers.changed(moved[i].ID)
 	}
 	d.send(ctx, insight.QueueName, sent)
-	return nil
+	return err
+}
+
+// doubt notes that it is not known whether runs were scheduled. Before anything else is, the store is asked. Up to then they count
+// as scheduled, whatever others tell of them.
+func (d *dispatcher) doubt(runs ...*run) {
+	for _, r := range runs {
+		d.engine.recent.forget(r.ID)
+		d.mu.Lock()
+		d.unsure[r.item().ID] = r.DispatchSeq
+		d.mu.Unlock()
+		d.recheck(r.ID)
+	}
+}
+
+// resolve ends the doubt about a run that was read since, and gives back what it was charged if it was not scheduled.
+func (d *dispatcher) resolve(r *run) {
+	id := r.item().ID
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	seq, doubted := d.unsure[id]
+	if !doubted {
+		return
+	}
+	delete(d.unsure, id)
+	if r.DispatchSeq < seq || r.Epoch != d.epoch {
+		d.line.Refund(d.now(), id)
+	}
 }
 
 // take plans and commits a pass in memory. With it come the accounts of the metered customers it serves.
@@ -405,6 +450,9 @@ func (d *dispatcher) send(ctx context.Context, queueName string, runs []*run) {
 		}
 		messages[i] = q.message()
 		d.withPolicy(r.CustomerID, func(now int64, policy scheduling.Policy) {
+			if !d.newest.take(r.item().ID, r.Step) {
+				return // it has moved on
+			}
 			d.queued[r.item().ID] = q
 			d.line.SetInFlight(now, r.CustomerID, policy, r.item(), 0)
 		})
@@ -417,93 +465,4 @@ func (d *dispatcher) send(ctx context.Context, queueName string, runs []*run) {
 func (q queuedRun) message() driver.Message {
 	body, _ := json.Marshal(q.hint) // two strings and a number
 	return driver.Message{Group: q.customer, Body: body}
-}
-
-// load reads the live runs of the insight into memory.
-func (d *dispatcher) load(ctx context.Context) error {
-	start := d.engine.Now()
-	waiting := map[string][]scheduling.Item{}
-	var busy []string
-	for shard := range liveShards {
-		req := driver.ScanRequest{Kind: kindRun, Index: indexLive, Part: livePart(d.insightID, shard)}
-		for rec, err := range d.engine.store.Scan(ctx, req) {
-			if err != nil {
-				return fmt.Errorf("load live agendas: %w", err)
-			}
-			entry, err := parseLiveSort(rec.Index[0].Sort)
-			if err != nil {
-				return driver.Errorf(driver.Corrupt, "engine", "live agenda %q: %w", rec.Key.Part, err)
-			}
-			if entry.waiting {
-				waiting[entry.customer] = append(waiting[entry.customer], entry.item)
-			} else {
-				busy = append(busy, rec.Key.Part)
-			}
-		}
-	}
-	if err := d.loadAccounts(ctx); err != nil {
-		return err
-	}
-	for customer, items := range waiting {
-		d.withPolicy(customer, func(now int64, policy scheduling.Policy) { d.line.AddAll(now, customer, policy, items) })
-	}
-	if err := d.settle(ctx, busy); err != nil {
-		return err
-	}
-	if len(waiting)+len(busy) > 0 {
-		d.log.Info("live agendas loaded", "customers_waiting", len(waiting), "busy", len(busy), "took", d.engine.Now().Sub(start))
-	}
-	return nil
-}
-
-// settle asks the store about runs that are thought to be QUEUED or EXECUTING, and sends the hints of those that are QUEUED and
-// have none in memory.
-func (d *dispatcher) settle(ctx context.Context, ids []string) error {
-	insight, err := d.engine.catalog.Insights.Get(ctx, d.insightID)
-	if err != nil {
-		return err
-	}
-	for batch := range slices.Chunk(ids, 500) {
-		runs, err := d.engine.readRuns(ctx, batch)
-		if err != nil {
-			return err
-		}
-		var unsent []*run
-		for _, r := range runs {
-			if r.run == nil {
-				continue
-			}
-			switch {
-			case r.State == model.Queued && !d.hasQueued(r.run):
-				unsent = append(unsent, r.run)
-			case r.State == model.Executing:
-				d.adopt(r.run)
-			default:
-				d.observe(r.run)
-			}
-		}
-		d.send(ctx, insight.Object.QueueName, unsent)
-	}
-	return nil
-}
-
-func (d *dispatcher) hasQueued(r *run) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	_, ok := d.queued[r.item().ID]
-	return ok
-}
-
-// adopt takes in a run that was claimed before this dispatcher was there.
-func (d *dispatcher) adopt(r *run) {
-	d.withPolicy(r.CustomerID, func(now int64, policy scheduling.Policy) {
-		id := r.item().ID
-		if old, ok := d.executing[id]; ok && old.fence >= r.Fence {
-			return
-		}
-		delete(d.queued, id)
-		// It may have ended since it was read, so it must be heard of, or read, once more.
-		d.executing[id] = executingRun{r.SessionID, r.Fence, d.engine.Now().Add(d.engine.Lease)}
-		d.line.SetInFlight(now, r.CustomerID, policy, r.item(), r.UpdatedTime.UnixNano())
-	})
 }

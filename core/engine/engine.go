@@ -30,6 +30,18 @@ type Options struct {
 	// ProgressEvery is how often executors report on a run of which there is only progress to tell: each report is a write. Default half a
 	// second, and 30 seconds if the store is shared, as such a store is not on this machine and has its price.
 	ProgressEvery time.Duration
+	// Server is this server's id among those that share the store. Each process must have another. Default random.
+	Server string
+	// Address is where other servers reach this one's API, such as https://10.0.0.7:8080. Without one they cannot pass on to it what only
+	// the owner of an insight can answer.
+	Address string
+	// OwnerLease is how long a server that has gone keeps the insights that it scheduled; then others take them over. It counts only
+	// where the store is shared. Default [DefaultOwnerLease], at least a second.
+	OwnerLease time.Duration
+	// IndexLag is the longest that the store's indexes may lag behind, if they may be stale: for so long nobody schedules an insight
+	// that has changed its owner, so that the new one sees what is in flight. It is part of OwnerLease, of which it is half at most.
+	// Default 2 seconds.
+	IndexLag time.Duration
 	// Rescan is how often an insight reads its live agendas again if the store is shared or its indexes may be stale. Default 1 minute.
 	Rescan time.Duration
 	// KeepLogs is how long what operations printed is kept. Default [DefaultKeepLogs].
@@ -51,6 +63,10 @@ type Engine struct {
 	mu          sync.Mutex
 	dispatchers map[string]*dispatcher // by insight id
 
+	owners *owners // nil if the store is not shared: then this server owns every insight
+
+	ensured  sync.Map // names of queues that are there
+	newsroom newsroom
 	sessions sessionCache
 	watchers watchers
 	recent   recent
@@ -77,6 +93,17 @@ func New(st *store.Store, q *queue.Queue, c *catalog.Catalog, o Options) *Engine
 	if o.Sweep == 0 {
 		o.Sweep = time.Second
 	}
+	if o.Server == "" {
+		o.Server = o.NewID().String()
+	}
+	if o.OwnerLease == 0 {
+		o.OwnerLease = DefaultOwnerLease
+	}
+	if o.IndexLag == 0 {
+		o.IndexLag = 2 * time.Second
+	}
+	o.OwnerLease = max(o.OwnerLease, time.Second)
+	o.IndexLag = min(o.IndexLag, o.OwnerLease/2)
 	if o.Rescan == 0 {
 		o.Rescan = time.Minute
 	}
@@ -91,24 +118,39 @@ func New(st *store.Store, q *queue.Queue, c *catalog.Catalog, o Options) *Engine
 	}
 	e := &Engine{store: st, queue: q, catalog: c, Options: o, started: o.Now(), dispatchers: map[string]*dispatcher{}}
 	e.ctx, e.stop = context.WithCancel(context.Background())
+	if st.Capabilities().Shared {
+		e.owners = &owners{engine: e, log: o.Logger.With("server", o.Server), wake: make(chan struct{}, 1)}
+	}
 	c.Insights.Subscribe(func(id string) {
 		e.mu.Lock()
 		d := e.dispatchers[id]
 		e.mu.Unlock()
-		if d != nil {
+		switch {
+		case d != nil:
 			d.signal()
+		case e.owners != nil:
+			notify(e.owners.wake) // it may be a new one
+			e.inform(id, news{Insight: true})
 		}
 	})
 	c.Customers.Subscribe(func(id string) {
 		for _, d := range e.allDispatchers() {
 			d.customerChanged(id)
 		}
+		e.tellOfCustomer(id)
 	})
 	return e
 }
 
-// Start begins to schedule the agendas of every insight.
+// Start begins to schedule the agendas of every insight, or of those that no other server schedules if the store is shared.
 func (e *Engine) Start(ctx context.Context) error {
+	if e.owners != nil {
+		if err := e.owners.step(ctx); err != nil {
+			return fmt.Errorf("engine: start: %w", err)
+		}
+		e.running.Go(func() { e.owners.run(e.ctx) })
+		return nil
+	}
 	insights, err := e.catalog.Insights.All(ctx)
 	if err != nil {
 		return fmt.Errorf("engine: start: %w", err)
@@ -119,11 +161,22 @@ func (e *Engine) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends scheduling and waits for it. Calls in flight are not affected.
+// Stop ends scheduling and waits for it, and lets other servers take over at once. Calls in flight are not affected.
 func (e *Engine) Stop() {
 	e.stop()
 	e.running.Wait()
+	if e.owners == nil || e.owners.beaten.IsZero() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+	defer cancel()
+	if err := e.owners.beat(ctx, true); err != nil {
+		e.Logger.Warn("insights not given up, others take them over in a while", "after", e.OwnerLease, "error", err)
+	}
 }
+
+// leaveTimeout is how long a server that stops tries to say so.
+const leaveTimeout = 5 * time.Second
 
 // Ready reports whether the store answers.
 func (e *Engine) Ready(ctx context.Context) error {
@@ -133,17 +186,37 @@ func (e *Engine) Ready(ctx context.Context) error {
 	return nil
 }
 
-// dispatcher returns the dispatcher of an insight, starting it if need be.
+// dispatcher returns the dispatcher of an insight, nil if another server owns it. Where there are no others it is started if need be.
 func (e *Engine) dispatcher(insightID string) *dispatcher {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	d := e.dispatchers[insightID]
-	if d == nil {
-		d = newDispatcher(e, insightID)
-		e.dispatchers[insightID] = d
-		if e.ctx.Err() == nil {
-			e.running.Go(func() { d.run(e.ctx) })
+	if d == nil && e.owners == nil {
+		d = e.startDispatcher(insightID, 0, 0)
+	}
+	return d
+}
+
+// startDispatcher makes a dispatcher and has it start after a while. The caller holds mu.
+func (e *Engine) startDispatcher(insightID string, epoch int64, after time.Duration) *dispatcher {
+	d := newDispatcher(e, insightID, epoch)
+	e.dispatchers[insightID] = d
+	if e.ctx.Err() != nil {
+		return d
+	}
+	ctx, stop := context.WithCancel(e.ctx)
+	d.stop = stop
+	e.running.Go(func() {
+		wait := time.NewTimer(after)
+		defer wait.Stop()
+		select {
+		case <-wait.C:
+			d.run(ctx)
+		case <-ctx.Done():
 		}
+	})
+	if e.owners != nil {
+		e.running.Go(func() { d.listen(ctx) })
 	}
 	return d
 }
@@ -155,6 +228,7 @@ func (e *Engine) retire(d *dispatcher) {
 	if e.dispatchers[d.insightID] == d {
 		delete(e.dispatchers, d.insightID)
 	}
+	d.stop()
 }
 
 func (e *Engine) allDispatchers() []*dispatcher {
@@ -167,11 +241,44 @@ func (e *Engine) allDispatchers() []*dispatcher {
 	return all
 }
 
-// observe tells everyone in this process about a run that was written.
+// observe tells everyone who must know about a run that was written: those who wait for it here, and who schedules its insight.
 func (e *Engine) observe(r *run, version driver.Version) {
 	e.recent.put(r, version)
-	e.dispatcher(r.AgendaInsight.InsightID).observe(r)
+	if d := e.dispatcher(r.AgendaInsight.InsightID); d != nil {
+		d.observe(r)
+	} else {
+		e.inform(r.AgendaInsight.InsightID, news{Agendas: []string{r.ID}})
+	}
 	e.watchers.changed(r.ID)
+}
+
+// recheck makes whoever schedules an insight look in the store at agendas that somebody may have changed.
+func (e *Engine) recheck(insightID string, agendaIDs ...string) {
+	if d := e.dispatcher(insightID); d != nil {
+		d.recheck(agendaIDs...)
+	} else {
+		e.inform(insightID, news{Agendas: agendaIDs})
+	}
+}
+
+func agendasOf(runs []*run) []string {
+	ids := make([]string, len(runs))
+	for i, r := range runs {
+		ids[i] = r.ID
+	}
+	return ids
+}
+
+// ensure creates a queue unless this process knows that it is there.
+func (e *Engine) ensure(ctx context.Context, name string) error {
+	if _, ok := e.ensured.Load(name); ok {
+		return nil
+	}
+	if err := e.queue.Ensure(ctx, name); err != nil {
+		return fmt.Errorf("queue %q: %w", name, err)
+	}
+	e.ensured.Store(name, true)
+	return nil
 }
 
 // finish detaches a call from its caller's cancellation, so that what it writes is also observed.
@@ -243,15 +350,15 @@ func (e *Engine) change(ctx context.Context, id string, transition func(*run) (*
 		}
 		versions, err := e.store.WriteOne(ctx, op)
 		if err == nil {
-			if before.State == model.Waiting {
-				e.dispatcher(before.AgendaInsight.InsightID).leave(before.run)
+			if d := e.dispatcher(before.AgendaInsight.InsightID); d != nil && before.State == model.Waiting {
+				d.leave(before.run)
 			}
 			e.observe(next, versions[0])
 			return next, nil
 		}
 		e.recent.forget(id)
 		if !driver.IsConflict(err) || attempt == maxChanges {
-			e.dispatcher(before.AgendaInsight.InsightID).rescan()
+			e.recheck(before.AgendaInsight.InsightID, id)
 			return nil, fmt.Errorf("change agenda %q: %w", id, err)
 		}
 	}

@@ -22,9 +22,13 @@ import (
 type world struct {
 	testing.TB
 	base    *memdriver.Store
-	faults  func(memdriver.Call) memdriver.Fault // of the store and the queue
-	driver  driver.Store                         // a new handle on base with every start
-	queue   driver.Queue                         // a new one with every start, as hints may be lost
+	hints   *memdriver.Queue                                            // that servers share; if nil each start makes a new one, as hints may be lost
+	witness *witness                                                    // sees what is written, if there is one
+	faults  func(memdriver.Call) memdriver.Fault                        // of the store and the queue
+	held    func(driver.WriteRequest) (late time.Duration, frozen bool) // how long writes are held up
+	options Options
+	driver  driver.Store // a new handle on base with every start
+	queue   driver.Queue
 	catalog *catalog.Catalog
 	*Engine
 }
@@ -35,12 +39,20 @@ func schema() driver.Schema {
 	return driver.Schema{Kinds: append(Schema(), catalog.Schema()...)}
 }
 
+// beside returns another server on the same store and queue.
+func (w *world) beside(o Options) *world {
+	w.Helper()
+	other := &world{TB: w.TB, base: w.base, hints: w.hints, witness: w.witness, options: o}
+	other.start()
+	return other
+}
+
 // inWorld runs a test in fake time on a store with everything that agendas of customers a and b need.
 func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{TB: t, base: memdriver.NewStore(memdriver.StoreOptions{})}
+		w := &world{TB: t, base: memdriver.NewStore(memdriver.StoreOptions{Capabilities: ownStore()})}
 		w.start()
 		t.Cleanup(func() { w.Stop() })
 		w.furnish()
@@ -74,14 +86,18 @@ func (w *world) must(results ...any) {
 // start begins anew with nothing but what is stored.
 func (w *world) start() {
 	w.Helper()
-	w.driver = memdriver.NewFaultyStore(w.base.Open(), w.faults)
-	w.queue = memdriver.NewFaultyQueue(memdriver.NewQueue(memdriver.QueueOptions{}), w.faults)
+	w.driver = memdriver.NewFaultyStore(w.witness.watch(w.base.Open(), w.held), w.faults)
+	if w.hints != nil {
+		w.queue = memdriver.NewFaultyQueue(w.hints.Open(), w.faults)
+	} else {
+		w.queue = memdriver.NewFaultyQueue(memdriver.NewQueue(memdriver.QueueOptions{}), w.faults)
+	}
 	st, err := store.Open(w.ctx(), w.driver, schema())
 	w.must(err)
 	q, err := queue.Open(w.ctx(), w.queue)
 	w.must(err)
 	w.catalog = catalog.New(st, catalog.Options{})
-	w.Engine = New(st, q, w.catalog, Options{})
+	w.Engine = New(st, q, w.catalog, w.options)
 	w.must(w.Start(w.ctx()))
 }
 
@@ -874,4 +890,11 @@ func TestARunThatCannotBeReadSpoilsNoListAndCanBeDeleted(t *testing.T) {
 		_, err = w.Agenda(w.ctx(), bad)
 		wantKind(t, err, model.NotFound)
 	})
+}
+
+// ownStore is that of a single server.
+func ownStore() driver.StoreCapabilities {
+	c := memdriver.FullStore()
+	c.Shared = false
+	return c
 }

@@ -16,6 +16,7 @@ const (
 	reasonStarting   = "STARTING"
 	reasonPaused     = "AGENDA_PAUSED"
 	reasonBackoff    = "BACKOFF"
+	reasonNoOwner    = "NO_OWNER"
 )
 
 // pullerGone is after how long without a pull an insight is said to have no puller.
@@ -28,7 +29,7 @@ func (e *Engine) Explain(ctx context.Context, id string) (model.Explanation, err
 		return model.Explanation{}, err
 	}
 	d := e.dispatcher(r.AgendaInsight.InsightID)
-	out := model.Explanation{AgendaID: id, InsightID: d.insightID, State: r.State, Reasons: []model.WaitReason{}}
+	out := model.Explanation{AgendaID: id, InsightID: r.AgendaInsight.InsightID, State: r.State, Reasons: []model.WaitReason{}}
 	switch {
 	case r.State == model.Complete:
 	case r.Pause != nil:
@@ -36,6 +37,12 @@ func (e *Engine) Explain(ctx context.Context, id string) (model.Explanation, err
 	case r.State == model.Executing:
 	case r.Held:
 		out.Reasons = append(out.Reasons, model.WaitReason{Code: reasonHeld, Remedy: "it was stored with doNotRun, or reset without execution; run it again, or submit it without doNotRun"})
+	case d == nil:
+		err := e.elsewhere(ctx, out.InsightID)
+		if model.KindOf(err) != model.Unavailable {
+			return out, err
+		}
+		out.Reasons = append(out.Reasons, model.WaitReason{Code: reasonNoOwner, Remedy: err.Error()})
 	case r.State == model.Queued:
 		out.Reasons = append(out.Reasons, d.unclaimed())
 	default:
@@ -125,6 +132,9 @@ func (e *Engine) Preview(ctx context.Context, insightID string, req model.Previe
 		count = 20
 	}
 	d := e.dispatcher(insightID)
+	if d == nil {
+		return model.Preview{}, e.elsewhere(ctx, insightID)
+	}
 	d.mu.Lock()
 	picks := d.line.Preview(d.now(), min(count, 1000), change)
 	d.mu.Unlock()
@@ -142,11 +152,14 @@ func (e *Engine) Fairness(ctx context.Context, insightID string, busiest int) (m
 		return model.Fairness{}, err
 	}
 	d := e.dispatcher(insightID)
+	if d == nil {
+		return model.Fairness{}, e.elsewhere(ctx, insightID)
+	}
 	d.mu.Lock()
 	c := d.line.Certificate(d.now(), busiest)
 	d.mu.Unlock()
 	out := model.Fairness{
-		InsightID: insightID, Algorithm: insight.Object.SchedulingAlgorithm, Since: timeOf(c.Since),
+		InsightID: insightID, Server: e.Server, Epoch: d.epoch, Algorithm: insight.Object.SchedulingAlgorithm, Since: timeOf(c.Since),
 		Lag: c.Lag, Bound: c.Bound, Holds: c.Holds, Newcomer: c.Newcomer, Queue: c.Queue, Jain: c.Jain, JainOver: c.JainServices,
 		Customers: c.Customers, Active: c.Active, Parked: c.Parked, Waiting: c.Waiting, Queued: c.Queued, InFlight: c.InFlight,
 		Scheduled: c.Served, Busiest: make([]model.CustomerService, len(c.Top)), Others: serviceOf(c.Other),

@@ -22,6 +22,8 @@ const (
 	kindOverflow driver.Kind = "progress" // progress of operations that has no room in the run: Part is the agenda's id; never changes
 	kindLog      driver.Kind = "log"      // what operations printed: see logKey
 	kindAccount  driver.Kind = "account"  // what a customer has used of its rate and quota: Part is the insight, Sort the customer
+	kindServer   driver.Kind = "server"   // a server that schedules: Part is allPart, Sort its id
+	kindOwner    driver.Kind = "owner"    // which of them schedules an insight: Part is allPart, Sort the insight
 )
 
 // The indexes of kindRun.
@@ -34,6 +36,8 @@ const (
 // liveShards spreads the live index of an insight over parts, since some backends bound the write rate of a part.
 const liveShards = 16
 
+const allPart = "all" // part of kinds of which there are few records, that are read together
+
 const soleSort = "." // sort key of kinds with one record per part
 
 // Schema returns the kinds of record that the engine stores.
@@ -45,6 +49,8 @@ func Schema() []driver.KindSchema {
 		{Kind: kindLog},
 		{Kind: kindOverflow},
 		{Kind: kindAccount},
+		{Kind: kindServer},
+		{Kind: kindOwner},
 	}
 }
 
@@ -58,6 +64,16 @@ func bodyKey(agendaID, sort string) driver.Key {
 
 func sessionKey(name string) driver.Key {
 	return driver.Key{Kind: kindSession, Part: name, Sort: soleSort}
+}
+
+func accountKey(insightID, customerID string) driver.Key {
+	return driver.Key{Kind: kindAccount, Part: insightID, Sort: customerID}
+}
+
+func serverKey(id string) driver.Key { return driver.Key{Kind: kindServer, Part: allPart, Sort: id} }
+
+func ownerKey(insightID string) driver.Key {
+	return driver.Key{Kind: kindOwner, Part: allPart, Sort: insightID}
 }
 
 func livePart(insightID string, shard int) string {

@@ -147,11 +147,11 @@ func (e *Engine) checkGenerated(ctx context.Context, r *run, operations []model.
 	return nil
 }
 
-// unsettled makes the insights of runs look at the store again, after a write of which it is not known what it did.
+// unsettled makes the insights of runs look at them in the store, after a write of which it is not known what it did.
 func (e *Engine) unsettled(runs []*run, err error) error {
 	for _, r := range runs {
 		e.recent.forget(r.ID)
-		e.dispatcher(r.AgendaInsight.InsightID).rescan()
+		e.recheck(r.AgendaInsight.InsightID, r.ID)
 	}
 	return err
 }

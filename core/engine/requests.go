@@ -48,4 +48,6 @@ const (
 	MaxWait         = 30 * time.Second // longest long poll
 	DefaultLease    = 15 * time.Second
 	heartbeatsLease = 3 // heartbeats per lease
+
+	DefaultOwnerLease = 15 * time.Second
 )

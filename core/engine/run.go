@@ -29,6 +29,11 @@ type run struct {
 	Confirmed bool `json:"confirmed,omitempty"`
 	// Final is the fence whose final report was taken in, so that its repetition is not an error.
 	Final int64 `json:"final,omitempty"`
+	// Step counts the changes of the run, so that what is told late is known to be late.
+	Step int64 `json:"step,omitempty"`
+	// Epoch is the ownership in which the run was QUEUED, 0 if the store is not shared. In another epoch of its insight it is void: it
+	// cannot be claimed, so that an owner that has lost its lease can do no harm. The new owner makes it its own, or puts it back.
+	Epoch int64 `json:"epoch,omitempty"`
 	// OperationCount lets percentages be computed without the agenda. It counts what was generated, too.
 	OperationCount int `json:"operationCount"`
 	// Backoff is the agenda's.
@@ -47,15 +52,29 @@ func (r *run) live() bool {
 }
 
 // schedule moves a WAITING run to QUEUED.
-func (r *run) schedule(now time.Time) (*run, error) {
+func (r *run) schedule(now time.Time, epoch int64) (*run, error) {
 	if r.State != model.Waiting || !r.live() || r.Ready > now.UnixNano() {
 		return nil, r.refuse("scheduled")
 	}
-	next := r.next(now)
+	next := r.renew(now, epoch)
 	next.State = model.Queued
 	next.Pause = nil // it is over, or it would not be the run's turn
-	next.DispatchSeq++
 	return next, nil
+}
+
+// renew makes a QUEUED run that of another epoch. Earlier hints are out of date.
+func (r *run) renew(now time.Time, epoch int64) *run {
+	next := r.next(now)
+	next.DispatchSeq++
+	next.Epoch = epoch
+	return next
+}
+
+// putBack moves a QUEUED run back to WAITING, in its old place.
+func (r *run) putBack(now time.Time) *run {
+	next := r.next(now)
+	next.State = model.Waiting
+	return next
 }
 
 // claim moves a QUEUED run to EXECUTING, for a session.
@@ -287,6 +306,7 @@ func (r *run) refuse(what string) error {
 func (r *run) next(now time.Time) *run {
 	next := *r
 	next.UpdatedTime = now
+	next.Step++
 	return &next
 }
 

@@ -217,7 +217,7 @@ func (e *Engine) accept(ctx context.Context, batch []*acceptance) {
 			e.observe(a.run, results[i].Versions[0])
 		case !driver.IsConflict(a.err):
 			// It may have been accepted all the same.
-			e.dispatcher(a.run.AgendaInsight.InsightID).rescan()
+			e.recheck(a.run.AgendaInsight.InsightID, a.run.ID)
 		}
 	}
 }

@@ -13,6 +13,9 @@ import (
 
 // sweep takes runs from executors that are gone and sends hints again that nobody has answered.
 func (d *dispatcher) sweep(ctx context.Context) error {
+	if !d.mayAct() {
+		return nil
+	}
 	return errors.Join(d.reclaimLost(ctx), d.resendHints(ctx))
 }
 
@@ -41,7 +44,7 @@ func (d *dispatcher) reclaimLost(ctx context.Context) error {
 		case err == nil:
 			d.log.Warn("agenda reclaimed", "agenda", r.ID, "session", l.session, "fence", l.fence, "reason", l.why, "state", r.State)
 		case kind == model.Conflict || kind == model.NotFound: // it has moved on
-			d.forgetExecuting(id, l.fence)
+			d.recheck(agendaID(id))
 		default:
 			return fmt.Errorf("reclaim agenda %q: %w", agendaID(id), err)
 		}
@@ -100,15 +103,6 @@ func (d *dispatcher) confirmed(id scheduling.ID, fence int64) {
 	}
 }
 
-func (d *dispatcher) forgetExecuting(id scheduling.ID, fence int64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.executing[id].fence == fence {
-		delete(d.executing, id)
-		d.line.Finish(d.now(), id)
-	}
-}
-
 // resendHints sends the hints of QUEUED runs again that should have been claimed by now, at growing intervals. Runs that are not
 // QUEUED any more are dropped from memory.
 func (d *dispatcher) resendHints(ctx context.Context) error {
@@ -140,34 +134,14 @@ func (d *dispatcher) resendHints(ctx context.Context) error {
 	}
 	var messages []driver.Message
 	for i, r := range runs {
-		q := due[ids[i]]
-		switch {
-		case r.run == nil:
-			d.forgetQueued(ids[i], q)
-		case r.State == model.Queued && r.DispatchSeq == q.hint.DispatchSeq:
+		if q := due[ids[i]]; r.run != nil && r.State == model.Queued && r.DispatchSeq == q.hint.DispatchSeq && r.Epoch == d.epoch {
 			messages = append(messages, q.message())
-		case r.State == model.Executing:
-			d.adopt(r.run)
-		default:
-			d.forgetQueued(ids[i], q)
-			d.observe(r.run)
+		} else {
+			d.recheck(ids[i])
 		}
 	}
 	if err := d.engine.queue.Send(ctx, insight.Object.QueueName, messages); err != nil {
 		return fmt.Errorf("send %d hints again: %w", len(messages), err)
 	}
 	return nil
-}
-
-func (d *dispatcher) forgetQueued(agendaID string, q queuedRun) {
-	r := run{AgendaProgress: model.AgendaProgress{Meta: model.Meta{ID: agendaID}}}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if id := r.item().ID; d.queued[id].hint == q.hint {
-		delete(d.queued, id)
-		if _, executing := d.executing[id]; !executing {
-			d.line.Finish(d.now(), id)
-		}
-	}
-	d.signal()
 }

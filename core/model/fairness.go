@@ -17,7 +17,7 @@ type Explanation struct {
 
 // WaitReason is a reason why an agenda waits.
 type WaitReason struct {
-	Code      string    `json:"code" enum:"HELD,AGENDA_PAUSED,BACKOFF,CUSTOMER_PAUSED,CUSTOMER_CAP,QUOTA,RATE_LIMIT,INSIGHT_PAUSED,INSIGHT_CAP,QUEUE_FULL,SCHEDULED_FOR,BEHIND_OWN,BEHIND_OTHERS,NOT_CLAIMED,NO_PULLER,STARTING"`
+	Code      string    `json:"code" enum:"HELD,AGENDA_PAUSED,BACKOFF,CUSTOMER_PAUSED,CUSTOMER_CAP,QUOTA,RATE_LIMIT,INSIGHT_PAUSED,INSIGHT_CAP,QUEUE_FULL,SCHEDULED_FOR,BEHIND_OWN,BEHIND_OTHERS,NOT_CLAIMED,NO_PULLER,STARTING,NO_OWNER"`
 	Count     int       `json:"count,omitempty" doc:"How many are in flight, used, queued or ahead."`
 	Limit     int       `json:"limit,omitempty" doc:"Of how many, where there is a limit."`
 	Customers int       `json:"customers,omitempty" doc:"BEHIND_OTHERS: of how many customers."`
@@ -47,6 +47,8 @@ type PreviewItem struct {
 // Fairness is an insight's certificate: how fair it is, as measured on what it really scheduled since this server owns it.
 type Fairness struct {
 	InsightID string              `json:"insightId"`
+	Server    string              `json:"server" doc:"The server that schedules the insight."`
+	Epoch     int64               `json:"epoch,omitempty" doc:"How often the insight was taken over by a server; absent if there is one server only."`
 	Algorithm SchedulingAlgorithm `json:"schedulingAlgorithm"`
 	Since     time.Time           `json:"since,omitzero" doc:"When the measurement began: with the server, or with the last change of algorithm."`
 	Lag       float64             `json:"lag" doc:"The largest that two customers with agendas waiting can have been served apart, each over its weight."`
@@ -82,4 +84,15 @@ type CustomerService struct {
 	DwellP99      float64            `json:"dwellP99Seconds,omitempty"`
 	Lag           float64            `json:"lag,omitempty"`
 	Bound         float64            `json:"bound,omitempty"`
+}
+
+// Owner is the server that schedules an insight. Where several servers share a store each insight has one at a time.
+type Owner struct {
+	InsightID string    `json:"insightId"`
+	Server    string    `json:"server,omitempty" doc:"The server's id; absent if there never was one."`
+	Address   string    `json:"address,omitempty" doc:"Where other servers reach it."`
+	Epoch     int64     `json:"epoch,omitempty" doc:"Grows by one whenever the insight changes its owner; absent if there is one server only."`
+	Since     time.Time `json:"since,omitzero" doc:"When it became the owner."`
+	Alive     bool      `json:"alive" doc:"Its lease has not run out. If it has, another server takes over in a moment."`
+	Here      bool      `json:"here" doc:"It is the server that answers."`
 }

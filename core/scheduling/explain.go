@@ -166,7 +166,7 @@ func (s *State) customerCauses(c *customer) []Cause {
 	}
 	if left, resets := c.account.byQuota(p.Quota, s.now); left == 0 {
 		used := 0
-		if c.account.Window == p.Quota.window(s.now) {
+		if c.account.Window == c.account.window(p.Quota, s.now) {
 			used = c.account.Used
 		}
 		causes = append(causes, Cause{

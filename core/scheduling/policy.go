@@ -132,14 +132,22 @@ func (a *Account) byQuota(q Quota, now int64) (int, int64) {
 	if q.Per <= 0 {
 		return unlimited, 0
 	}
-	window := q.window(now)
+	window := a.window(q, now)
 	if a.Window != window {
 		return q.Limit, window + int64(q.Per)
 	}
 	return max(0, q.Limit-a.Used), window + int64(q.Per)
 }
 
-func (q Quota) window(now int64) int64 { return now - now%int64(q.Per) }
+// window returns when the quota's window begins that the account is in: the next one if the account was used by a server whose clock
+// is ahead.
+func (a *Account) window(q Quota, now int64) int64 {
+	window := now - now%int64(q.Per)
+	if next := window + int64(q.Per); a.Window == next {
+		return next
+	}
+	return window
+}
 
 // use counts an agenda.
 func (a *Account) use(p *Policy, now int64) {
@@ -147,7 +155,7 @@ func (a *Account) use(p *Policy, now int64) {
 		a.Arrival = max(a.Arrival, now) + p.Rate.interval()
 	}
 	if p.Quota.Per > 0 {
-		if window := p.Quota.window(now); a.Window != window {
+		if window := a.window(p.Quota, now); a.Window != window {
 			a.Window, a.Used = window, 0
 		}
 		a.Used++
@@ -159,7 +167,7 @@ func (a *Account) giveBack(p *Policy, now int64) {
 	if p.Rate.Count > 0 {
 		a.Arrival -= p.Rate.interval()
 	}
-	if p.Quota.Per > 0 && a.Window == p.Quota.window(now) {
+	if p.Quota.Per > 0 && a.Window == a.window(p.Quota, now) {
 		a.Used = max(0, a.Used-1)
 	}
 }
@@ -173,5 +181,5 @@ func (a *Account) adapt(p *Policy, now int64) {
 
 // settled reports whether an empty account would allow the same.
 func (a *Account) settled(p *Policy, now int64) bool {
-	return a.Arrival <= now && (p.Quota.Per <= 0 || a.Window != p.Quota.window(now) || a.Used == 0)
+	return a.Arrival <= now && (p.Quota.Per <= 0 || a.Window != a.window(p.Quota, now) || a.Used == 0)
 }

@@ -138,6 +138,14 @@ func (s *State) SetPolicy(now int64, name string, policy Policy) {
 	}
 }
 
+// Policy returns what a customer may do, and false if the state does not know it.
+func (s *State) Policy(name string) (Policy, bool) {
+	if c := s.customers[name]; c != nil {
+		return c.policy, true
+	}
+	return Policy{}, false
+}
+
 func (s *State) setPolicy(c *customer, policy Policy) {
 	if policy == c.policy {
 		return

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -149,6 +151,7 @@ func (s *serverChecks) checkToken() bool {
 // stay queued.
 func (s *serverChecks) checkInsights(ctx context.Context) {
 	n, alone := 0, []string{}
+	owned, orphans := map[string]int{}, []string{}
 	for insight, err := range s.client.Insights.All(ctx, client.Filter{}) {
 		var stuck bool
 		if err == nil {
@@ -157,6 +160,11 @@ func (s *serverChecks) checkInsights(ctx context.Context) {
 		if err != nil {
 			s.fail("insights", "look at the server's log", "%v", err)
 			return
+		}
+		if owner, err := s.client.Owner(ctx, insight.ID); err == nil && owner.Alive {
+			owned[owner.Server]++
+		} else {
+			orphans = append(orphans, insight.ID)
 		}
 		if stuck {
 			alone = append(alone, insight.ID)
@@ -176,6 +184,23 @@ func (s *serverChecks) checkInsights(ctx context.Context) {
 			"agendas are queued and none is executed: %s", strings.Join(alone, ", "))
 	default:
 		s.ok("insights", "of %d none has agendas that nobody pulls", n)
+	}
+	s.checkOwners(owned, orphans)
+}
+
+// checkOwners tells which servers schedule the insights.
+func (s *serverChecks) checkOwners(owned map[string]int, orphans []string) {
+	if len(orphans) > 0 {
+		s.fail("owners", "look at the servers' logs; if one has just gone, another takes over within the owner lease",
+			"no server schedules %s", strings.Join(orphans, ", "))
+		return
+	}
+	var parts []string
+	for _, server := range slices.Sorted(maps.Keys(owned)) {
+		parts = append(parts, fmt.Sprintf("%d by server %s", owned[server], server))
+	}
+	if len(parts) > 0 {
+		s.ok("owners", "insights are scheduled: %s", strings.Join(parts, ", "))
 	}
 }
 

@@ -90,8 +90,15 @@ func (s *Server) build(ctx context.Context, cfg Config, metrics prometheus.Gathe
 	if err != nil {
 		return err
 	}
+	ownerLease, err := cfg.Settings.Server.Lease()
+	if err != nil {
+		return err
+	}
 	s.Catalog = catalog.New(records, catalog.Options{})
-	s.Engine = engine.New(records, hints, s.Catalog, engine.Options{Logger: cfg.Log, KeepLogs: keepLogs})
+	s.Engine = engine.New(records, hints, s.Catalog, engine.Options{
+		Logger: cfg.Log, KeepLogs: keepLogs,
+		Server: cfg.Settings.Server.Name, Address: cfg.Settings.Server.Advertise, OwnerLease: ownerLease,
+	})
 	s.api = api.New(api.Options{
 		Engine: s.Engine, Catalog: s.Catalog, Logger: cfg.Log, Authorizer: authorizer, Version: cfg.Version, Metrics: metrics,
 	})
