@@ -124,17 +124,19 @@ var concurrencyClauses = []storeClause{
 		defer close(done)
 		for n := range 4 {
 			writers.Go(func() {
-				for i := range 2000 {
+				for i := 0; ; i++ {
 					select {
 					case <-done:
 						return
 					default:
-						t.put(key(fmt.Sprintf("k%06d+%d", (i*37+n)%200, n)), "x")
+						k := key(fmt.Sprintf("k%06d+%d", (i*37+n)%200, n))
+						t.put(k, "x")
+						t.apply(deleteOp(k))
 					}
 				}
 			})
 		}
-		for range 5 {
+		for range 10 {
 			seen := map[string]bool{}
 			for _, r := range t.scan(driver.ScanRequest{Kind: kind, Part: part, Limit: 20}) {
 				if seen[r.Key.Sort] {
