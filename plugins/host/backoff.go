@@ -4,8 +4,8 @@ import "time"
 
 const (
 	// firstDelay and maxDelay bound the wait before a process is started again that had served: the first time there is none.
-	firstDelay = 50 * time.Millisecond
-	maxDelay   = 500 * time.Millisecond
+	firstDelay = 25 * time.Millisecond
+	maxDelay   = 100 * time.Millisecond
 	// settled is how long a process has to live for what came before to be forgotten.
 	settled = 10 * time.Second
 	// maxFailures is how often in a row a plugin may fail to start, or end without having served, before it counts as broken.

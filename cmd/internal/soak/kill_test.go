@@ -85,6 +85,7 @@ func TestKillingTheServerAtAnyMomentLosesAndDoublesNothing(t *testing.T) {
 type soak struct {
 	*testing.T
 	binary, dir, addr string
+	args              []string // more of them for the server
 	server            *exec.Cmd
 	log               *os.File
 	client            *client.Client
@@ -97,10 +98,7 @@ func newSoak(t *testing.T) *soak {
 	t.Helper()
 	dir := t.TempDir()
 	s := &soak{T: t, dir: dir, binary: filepath.Join(dir, "pop"), addr: freeAddr(t), accepted: map[string]bool{}}
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", s.binary, "github.com/pop-platform/pop/cmd/pop")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	s.build("pop")
 	var err error
 	s.log, err = os.Create(filepath.Join(dir, "server.log"))
 	s.must(err)
@@ -115,6 +113,17 @@ func newSoak(t *testing.T) *soak {
 		}
 	})
 	return s
+}
+
+// build builds one of the commands into the soak's folder.
+func (s *soak) build(name string) (path string) {
+	s.Helper()
+	path = filepath.Join(s.dir, name)
+	build := exec.CommandContext(s.Context(), "go", "build", "-o", path, "github.com/pop-platform/pop/cmd/"+name)
+	if out, err := build.CombinedOutput(); err != nil {
+		s.Fatalf("build: %v\n%s", err, out)
+	}
+	return path
 }
 
 func freeAddr(t *testing.T) string {
@@ -153,8 +162,9 @@ func (s *soak) run(args ...string) {
 // start starts the server and waits until it answers.
 func (s *soak) start() {
 	s.Helper()
-	s.server = exec.CommandContext(context.WithoutCancel(s.Context()), s.binary, "dev", "--no-samples", "--addr", s.addr,
-		"--data", filepath.Join(s.dir, "data"), "--handlers", filepath.Join(s.dir, "handlers.yaml"))
+	s.server = exec.CommandContext(context.WithoutCancel(s.Context()), s.binary, append([]string{
+		"dev", "--no-samples", "--addr", s.addr, "--data", filepath.Join(s.dir, "data"), "--handlers", filepath.Join(s.dir, "handlers.yaml"),
+	}, s.args...)...)
 	s.server.Stdout, s.server.Stderr = s.log, s.log
 	s.must(s.server.Start())
 	deadline := time.Now().Add(20 * time.Second)

@@ -101,7 +101,7 @@ those types with "pop apply", and submit an agenda of them.`,
 	add("run", a.devCommand(), a.serveCommand(), a.pullCommand(), a.tokenCommand(), a.configCommand())
 	add("use", a.agendaCommand(), a.linkCommand(), a.applyCommand())
 	add("use", a.objectCommands()...)
-	add("help", a.simulateCommand(), a.doctorCommand(), a.versionCommand())
+	add("help", a.simulateCommand(), a.doctorCommand(), a.pluginCommand(), a.versionCommand())
 	root.SetHelpCommandGroupID("help")
 	root.SetCompletionCommandGroupID("help")
 	return root

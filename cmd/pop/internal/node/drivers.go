@@ -100,10 +100,9 @@ func (cfg Config) entries() (entries []host.Entry) {
 		}
 		i, known := byName[name]
 		if !known {
-			p := cfg.Settings.Plugins[name]
 			i = len(entries)
 			byName[name] = i
-			entries = append(entries, host.Entry{Name: name, Path: p.Path, SHA256: p.SHA256, Env: p.Env, Config: p.Config})
+			entries = append(entries, entryOf(name, cfg.Settings.Plugins[name]))
 		}
 		entries[i].Services = append(entries[i].Services, service)
 	}
