@@ -114,6 +114,11 @@ func (e *Engine) rerun(ctx context.Context, id string, req model.Rerun) (model.A
 	if err != nil {
 		return model.AgendaProgress{}, err
 	}
+	if !req.SkipExecution {
+		if err := e.mayEnter(ctx, before.run); err != nil {
+			return model.AgendaProgress{}, err
+		}
+	}
 	kept := slices.DeleteFunc(slices.Clone(begun), func(op model.OperationProgress) bool { return reset[op.Operation] })
 	count := len(accepted.WithGenerated(kept).Operations)
 	r, err := e.change(ctx, id, func(r *run) (*run, error) {

@@ -79,7 +79,7 @@ func (e *Engine) prepare(ctx context.Context, s Submission) (*acceptance, error)
 	if err := validateIdempotencyKey(s.IdempotencyKey); err != nil {
 		return nil, err
 	}
-	insight, err := e.bind(ctx, &agenda)
+	insight, customer, err := e.bind(ctx, &agenda)
 	if err != nil {
 		return nil, err
 	}
@@ -92,6 +92,12 @@ func (e *Engine) prepare(ctx context.Context, s Submission) (*acceptance, error)
 		// the one that was accepted.
 		agenda.ID = uuid.NewHash(sha256.New(), idempotencySpace, []byte(agenda.CustomerID+"\x00"+s.IdempotencyKey), 8).String()
 		if bodySort, err = fingerprint(s.Agenda); err != nil {
+			return nil, err
+		}
+	}
+	if err := drained(now, customer, insight); err != nil {
+		// What was accepted before is answered for all the same.
+		if _, known := e.readRun(ctx, agenda.ID); s.IdempotencyKey == "" || known != nil {
 			return nil, err
 		}
 	}
@@ -157,8 +163,8 @@ func fingerprint(agenda model.Agenda) (string, error) {
 	return hex.EncodeToString(sum[:16]), nil
 }
 
-// bind finds the insight that an agenda belongs to.
-func (e *Engine) bind(ctx context.Context, agenda *model.Agenda) (*model.Insight, error) {
+// bind finds the insight that an agenda belongs to, and its customer.
+func (e *Engine) bind(ctx context.Context, agenda *model.Agenda) (*model.Insight, *model.Customer, error) {
 	invalid := func(path, format string, args ...any) error {
 		return &model.Error{Kind: model.Invalid, Detail: "the agenda cannot be accepted", Issues: []model.Issue{
 			{Path: path, Message: fmt.Sprintf(format, args...)},
@@ -166,24 +172,24 @@ func (e *Engine) bind(ctx context.Context, agenda *model.Agenda) (*model.Insight
 	}
 	customer, err := e.catalog.Customers.Get(ctx, agenda.CustomerID)
 	if model.KindOf(err) == model.NotFound {
-		return nil, invalid("customerId", "there is no customer %q; create it first", agenda.CustomerID)
+		return nil, nil, invalid("customerId", "there is no customer %q; create it first", agenda.CustomerID)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	pool := customer.Object.ResourcePoolID
 	if pool == "" {
-		return nil, invalid("customerId", "customer %q has no resource pool; set its resourcePoolId", agenda.CustomerID)
+		return nil, nil, invalid("customerId", "customer %q has no resource pool; set its resourcePoolId", agenda.CustomerID)
 	}
 	insights, err := e.catalog.InsightsOf(ctx, pool)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	insight, ok := model.SelectInsight(agenda, insights)
 	if !ok {
-		return nil, invalid("operations", "no insight of resource pool %q matches: %s", pool, model.ExplainNoInsight(agenda, insights))
+		return nil, nil, invalid("operations", "no insight of resource pool %q matches: %s", pool, model.ExplainNoInsight(agenda, insights))
 	}
-	return insight, nil
+	return insight, &customer.Object, nil
 }
 
 // accept writes agendas. The run comes last or together with the rest: it is what makes an agenda accepted.

@@ -7,6 +7,7 @@ type Customer struct {
 	BillingCode    string `json:"billingCode,omitempty" maxLength:"200"`
 	ResourcePoolID string `json:"resourcePoolId,omitempty" doc:"Resource pool that runs the customer's agendas."`
 	Pause          *Pause `json:"pause,omitempty" doc:"While it holds, no agenda of the customer is scheduled."`
+	Drain          *Pause `json:"drain,omitempty" doc:"While it holds, no agenda of the customer is accepted. Those that were go on."`
 }
 
 // ResourcePool is where work runs: pullers plus compute.
@@ -44,6 +45,7 @@ type Insight struct {
 	QueueSize           *int                `json:"queueSize,omitempty" minimum:"1" doc:"Most agendas that are scheduled and not yet claimed. Default 100."`
 	MaxInFlight         *int                `json:"maxInFlight,omitempty" minimum:"1" doc:"Most agendas that are QUEUED or EXECUTING at a time. Default: no limit."`
 	Pause               *Pause              `json:"pause,omitempty" doc:"While it holds, no agenda is scheduled."`
+	Drain               *Pause              `json:"drain,omitempty" doc:"While it holds, no agenda is accepted. Those that were go on."`
 	SchedulingAlgorithm SchedulingAlgorithm `json:"schedulingAlgorithm,omitempty" enum:"FirstInFirstOut,RoundRobin,Priority,WeightedFair" doc:"Default WeightedFair."`
 	AgingSeconds        *float64            `json:"agingSeconds,omitempty" exclusiveMinimum:"0" doc:"What a step of an agenda's priority is worth: so much longer waiting agendas of the next lower priority go first. Default 600."`
 	Cost                Cost                `json:"cost,omitempty" enum:"agenda,runTime" doc:"What a customer is charged for an agenda under WeightedFair: 1, or the seconds that it ran. Default agenda."`

@@ -28,9 +28,9 @@ type Quota struct {
 	WindowSeconds float64 `json:"windowSeconds" minimum:"1"`
 }
 
-// Pause holds work back. What runs goes on.
+// Pause holds work back, or as a drain keeps new work out. What runs goes on.
 type Pause struct {
-	By     string    `json:"by" doc:"Who paused it."`
+	By     string    `json:"by" doc:"Who did it."`
 	Reason string    `json:"reason,omitempty"`
 	Until  time.Time `json:"until,omitzero" doc:"When it ends by itself."`
 }
@@ -94,7 +94,7 @@ func (c *checker) period(path string, seconds float64) {
 // Validate returns what is wrong with a pause that begins now.
 func (p *Pause) Validate(now time.Time) []Issue {
 	var c checker
-	c.pause(p)
+	c.pause("pause", p)
 	if !p.Until.IsZero() && !p.Until.After(now) {
 		c.issue("pause.until", "is %s, which is over; name a time to come, or none", p.Until.Format(time.RFC3339))
 	}
@@ -104,10 +104,10 @@ func (p *Pause) Validate(now time.Time) []Issue {
 	return c.result()
 }
 
-func (c *checker) pause(p *Pause) {
+func (c *checker) pause(path string, p *Pause) {
 	if p == nil {
 		return
 	}
-	c.required("pause.by", p.By, "say who paused it, so that others know whom to ask")
-	c.text("pause.reason", p.Reason, 400)
+	c.required(path+".by", p.By, "say who did it, so that others know whom to ask")
+	c.text(path+".reason", p.Reason, 400)
 }

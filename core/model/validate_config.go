@@ -20,7 +20,8 @@ func (v *Customer) Validate() []Issue {
 	c.text("billingCode", v.BillingCode, 200)
 	c.name("resourcePoolId", v.ResourcePoolID)
 	c.limits(&v.Limits)
-	c.pause(v.Pause)
+	c.pause("pause", v.Pause)
+	c.pause("drain", v.Drain)
 	return c.result()
 }
 
@@ -41,7 +42,8 @@ func (v *Insight) Validate() []Issue {
 	c.name("queueName", v.QueueName)
 	c.count("queueSize", v.QueueSize, fmt.Sprint(DefaultQueueSize))
 	c.count("maxInFlight", v.MaxInFlight, "no limit")
-	c.pause(v.Pause)
+	c.pause("pause", v.Pause)
+	c.pause("drain", v.Drain)
 	switch v.SchedulingAlgorithm {
 	case "", FirstInFirstOut, RoundRobin, Priority, WeightedFair:
 	default:

@@ -204,6 +204,7 @@ func TestConfigurationIssuesSayWhatIsWrongWhereAndHowToMendIt(t *testing.T) {
 		"quota.count":             `"quota": {"count": 0, "windowSeconds": 60}`,
 		"quota.windowSeconds":     `"quota": {"count": 1, "windowSeconds": -60}`,
 		"pause.by":                `"pause": {"reason": "holidays"}`,
+		"drain.by":                `"drain": {"reason": "it moves"}`,
 	} {
 		customer := decode[model.Customer](t, `{"id": "a", "customerId": "a", "title": "A", `+v+`}`)
 		if issues := customer.Validate(); len(issues) != 1 || issues[0].Path != path {
@@ -213,6 +214,7 @@ func TestConfigurationIssuesSayWhatIsWrongWhereAndHowToMendIt(t *testing.T) {
 	for path, v := range map[string]string{
 		"queueSize": `"queueSize": 0`, "maxInFlight": `"maxInFlight": 0`, "agingSeconds": `"agingSeconds": 0`, "cost": `"cost": "gold"`,
 		"pause.by": `"pause": {}`,
+		"drain.by": `"drain": {}`,
 	} {
 		insight := decode[model.Insight](t, `{"id": "i", "customerId": "a", "title": "I", "resourcePoolId": "p", `+v+`}`)
 		if issues := insight.Validate(); len(issues) != 1 || issues[0].Path != path {

@@ -24,12 +24,20 @@ func (a *app) schedulingCommands(k objects.Kind) []*cobra.Command {
 	switch k {
 	case objects.Insight:
 		insights := func(c *client.Client) *client.Collection[model.Insight] { return c.Insights }
-		set := func(v *model.Insight, p *model.Pause) { v.Pause = p }
-		return []*cobra.Command{a.previewCommand(), a.fairnessCommand(), pauseCommand(a, k, insights, set), resumeCommand(a, k, insights, set)}
+		pause := func(v *model.Insight, p *model.Pause) { v.Pause = p }
+		drain := func(v *model.Insight, p *model.Pause) { v.Drain = p }
+		return []*cobra.Command{
+			a.previewCommand(), a.fairnessCommand(),
+			pauseCommand(a, k, insights, pause), drainCommand(a, k, insights, drain), resumeCommand(a, k, insights, pause, drain),
+		}
 	case objects.Customer:
 		customers := func(c *client.Client) *client.Collection[model.Customer] { return c.Customers }
-		set := func(v *model.Customer, p *model.Pause) { v.Pause = p }
-		return []*cobra.Command{a.limitCommand(), pauseCommand(a, k, customers, set), resumeCommand(a, k, customers, set)}
+		pause := func(v *model.Customer, p *model.Pause) { v.Pause = p }
+		drain := func(v *model.Customer, p *model.Pause) { v.Drain = p }
+		return []*cobra.Command{
+			a.limitCommand(),
+			pauseCommand(a, k, customers, pause), drainCommand(a, k, customers, drain), resumeCommand(a, k, customers, pause, drain),
+		}
 	}
 	return nil
 }
@@ -53,59 +61,76 @@ func modify[T any](ctx context.Context, c *client.Collection[T], id string, appl
 }
 
 func pauseCommand[T any](a *app, k objects.Kind, of func(*client.Client) *client.Collection[T], set func(*T, *model.Pause)) *cobra.Command {
-	var pause model.Pause
-	var until string
 	cmd := &cobra.Command{
 		Use: "pause ID --reason REASON", Short: fmt.Sprintf("Schedule no agenda of a %s for a while; what runs goes on", k.Noun()),
 		Example: fmt.Sprintf(`  pop %[1]s pause "$ID" --reason "the disks are full" --by ops
   pop %[1]s pause "$ID" --reason upgrade --by ops --until 2h`, k.Noun()),
-		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeIDs(k),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if pause.By == "" {
-				pause.By = a.Getenv("USER")
-			}
-			switch {
-			case pause.Reason == "":
-				return usagef("say why with --reason")
-			case pause.By == "":
-				return usagef("say who pauses it with --by")
-			}
-			var err error
-			if pause.Until, err = parseTime(until); err != nil {
-				return usagef("--until: %w", err)
-			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			stored, err := modify(cmd.Context(), of(c), args[0], func(v *T) { set(v, &pause) })
-			if err != nil {
-				return err
-			}
-			end := ""
-			if !pause.Until.IsZero() {
-				end = " until " + when(pause.Until)
-			}
-			return a.printer().Print(stored, output.Rows{Cells: [][]string{{fmt.Sprintf("%s %s paused%s", k.Noun(), args[0], end)}}})
-		},
+	}
+	return holdCommand(a, cmd, "paused", k, of, set)
+}
+
+func drainCommand[T any](a *app, k objects.Kind, of func(*client.Client) *client.Collection[T], set func(*T, *model.Pause)) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "drain ID --reason REASON", Short: fmt.Sprintf("Accept no agenda of a %s for a while; those that wait or run go on", k.Noun()),
+		Example: fmt.Sprintf(`  pop %[1]s drain "$ID" --reason "it is taken out of service" --by ops`, k.Noun()),
+	}
+	return holdCommand(a, cmd, "drained", k, of, set)
+}
+
+// holdCommand makes a command pause or drain.
+func holdCommand[T any](a *app, cmd *cobra.Command, done string, k objects.Kind, of func(*client.Client) *client.Collection[T], set func(*T, *model.Pause)) *cobra.Command {
+	var pause model.Pause
+	var until string
+	cmd.Args, cmd.ValidArgsFunction = cobra.ExactArgs(1), a.completeIDs(k)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if pause.By == "" {
+			pause.By = a.Getenv("USER")
+		}
+		switch {
+		case pause.Reason == "":
+			return usagef("say why with --reason")
+		case pause.By == "":
+			return usagef("say who does it with --by")
+		}
+		var err error
+		if pause.Until, err = parseTime(until); err != nil {
+			return usagef("--until: %w", err)
+		}
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
+		stored, err := modify(cmd.Context(), of(c), args[0], func(v *T) { set(v, &pause) })
+		if err != nil {
+			return err
+		}
+		end := ""
+		if !pause.Until.IsZero() {
+			end = " until " + when(pause.Until)
+		}
+		return a.printer().Print(stored, output.Rows{Cells: [][]string{{fmt.Sprintf("%s %s %s%s", k.Noun(), args[0], done, end)}}})
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&pause.Reason, "reason", "", "why, for those who wait")
-	flags.StringVar(&pause.By, "by", "", "who pauses it, for those who want to ask; $USER if it is not given")
+	flags.StringVar(&pause.By, "by", "", "who does it, for those who want to ask; $USER if it is not given")
 	flags.StringVar(&until, "until", "", "when it ends by itself: a time such as 2030-01-02T15:04:05Z, or one from now such as 2h")
 	return cmd
 }
 
-func resumeCommand[T any](a *app, k objects.Kind, of func(*client.Client) *client.Collection[T], set func(*T, *model.Pause)) *cobra.Command {
+func resumeCommand[T any](a *app, k objects.Kind, of func(*client.Client) *client.Collection[T], holds ...func(*T, *model.Pause)) *cobra.Command {
 	return &cobra.Command{
-		Use: "resume ID", Short: "End the pause of a " + k.Noun(), Example: fmt.Sprintf(`  pop %s resume "$ID"`, k.Noun()),
+		Use: "resume ID", Short: "End the pause and the drain of a " + k.Noun(), Example: fmt.Sprintf(`  pop %s resume "$ID"`, k.Noun()),
 		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeIDs(k),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			stored, err := modify(cmd.Context(), of(c), args[0], func(v *T) { set(v, nil) })
+			stored, err := modify(cmd.Context(), of(c), args[0], func(v *T) {
+				for _, set := range holds {
+					set(v, nil)
+				}
+			})
 			if err != nil {
 				return err
 			}
