@@ -19,7 +19,13 @@ TESTFLAGS := -timeout=12m
 ifeq ($(CI)$(shell command -v ffmpeg >/dev/null && command -v ffprobe),)
 LEFT_OUT := %/examples/media
 endif
-PACKAGES = $(filter-out $(LEFT_OUT),$(shell $(GO) list $(PKG)))
+
+# Likewise for the second opinion on the AWS drivers, which needs an emulator in Python.
+MOTO := bin/moto/bin/moto_server
+ifeq ($(CI)$(wildcard $(MOTO)),)
+WITHOUT_MOTO := %/providers/aws/mototest
+endif
+PACKAGES = $(filter-out $(LEFT_OUT) $(WITHOUT_MOTO),$(shell $(GO) list $(PKG)))
 
 .PHONY: help
 help: ## List the targets
@@ -41,6 +47,17 @@ test: ## Run all tests; those of examples/media need ffmpeg
 ifdef LEFT_OUT
 	@echo 'NOT RUN: examples/media, as ffmpeg is missing. Install it (apt-get install ffmpeg, brew install ffmpeg) and run make test again.' >&2
 endif
+ifdef WITHOUT_MOTO
+	@echo 'NOT RUN: providers/aws/mototest, as moto is missing. Run make moto, which needs python3 with venv, and make test again.' >&2
+endif
+
+.PHONY: moto
+moto: $(MOTO) ## Install the emulator that the tests of providers/aws/mototest need; needs python3 with venv
+
+$(MOTO): providers/aws/mototest/requirements.txt
+	@rm -rf bin/moto && python3 -m venv bin/moto
+	@bin/moto/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 .PHONY: race
 race: TESTFLAGS += -race

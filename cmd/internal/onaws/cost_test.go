@@ -47,7 +47,10 @@ func (p price) dollars() float64 {
 // nothing happens.
 func measure(t *testing.T, s scene) (each, idle price) {
 	t.Helper()
-	const agendas = 20
+	agendas := 20
+	if s.takes > time.Minute {
+		agendas = 8 // hours of fake time take their time too
+	}
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "acme")
 		w.puller(10, s.operate)
@@ -71,12 +74,12 @@ func measure(t *testing.T, s scene) (each, idle price) {
 		busy := w.bill.take()
 		background := float64(time.Since(start)) / float64(rest)
 		each = price{
-			write:    (total(busy.write) - background*total(quiet.write)) / agendas,
-			read:     max(0, total(busy.read)-background*total(quiet.read)) / agendas,
-			requests: float64(busy.sqs()) / agendas,
+			write:    (total(busy.write) - background*total(quiet.write)) / float64(agendas),
+			read:     max(0, total(busy.read)-background*total(quiet.read)) / float64(agendas),
+			requests: float64(busy.sqs()) / float64(agendas),
 		}
 		for _, kind := range []string{"body", "run", "index", "session"} {
-			each.shares += fmt.Sprintf(", %s %.1f", kind, busy.write[kind]/agendas)
+			each.shares += fmt.Sprintf(", %s %.1f", kind, busy.write[kind]/float64(agendas))
 		}
 		const perHour = float64(time.Hour / rest)
 		idle = price{write: perHour * total(quiet.write), read: perHour * total(quiet.read), requests: perHour * float64(quiet.sqs())}
