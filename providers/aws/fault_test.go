@@ -108,7 +108,8 @@ func TestWhatIsWrongWithAWSIsSaidWithItsRemedy(t *testing.T) {
 		},
 		"denied permission": {
 			refusal("com.amazon.coral.service#AccessDeniedException", "User: arn:aws:iam::1:role/pop is not authorized to perform: dynamodb:BatchGetItem on resource: arn:aws:dynamodb:us-east-1:1:table/pop"),
-			driver.Denied, []string{"dynamodb:BatchGetItem", "add the action to the policy"},
+			driver.Denied,
+			[]string{"dynamodb:BatchGetItem", "add the action to the policy"},
 		},
 		"expired credentials": {
 			refusal("com.amazon.coral.service#ExpiredTokenException", "The security token included in the request is expired"), driver.Denied,

@@ -251,9 +251,7 @@ func count(calls map[string]int) (sum int) {
 	return sum
 }
 
-// dynamo returns the number of calls of DynamoDB, and sqs that of SQS.
-func (b *bill) dynamo() int { return count(b.calls) - b.sqs() }
-
+// sqs returns the number of calls of SQS.
 func (b *bill) sqs() (n int) {
 	for _, operation := range []string{"ReceiveMessage", "SendMessageBatch", "DeleteMessageBatch", "GetQueueUrl", "GetQueueAttributes", "CreateQueue"} {
 		n += b.calls[operation]
