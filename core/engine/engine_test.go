@@ -24,6 +24,7 @@ type world struct {
 	base    *memdriver.Store
 	hints   *memdriver.Queue                                            // that servers share; if nil each start makes a new one, as hints may be lost
 	witness *witness                                                    // sees what is written, if there is one
+	before  func(driver.Store) driver.Store                             // puts a store before base, if not nil
 	faults  func(memdriver.Call) memdriver.Fault                        // of the store and the queue
 	held    func(driver.WriteRequest) (late time.Duration, frozen bool) // how long writes are held up
 	options Options
@@ -86,7 +87,11 @@ func (w *world) must(results ...any) {
 // start begins anew with nothing but what is stored.
 func (w *world) start() {
 	w.Helper()
-	w.driver = memdriver.NewFaultyStore(w.witness.watch(w.base.Open(), w.held), w.faults)
+	w.driver = w.witness.watch(w.base.Open(), w.held)
+	if w.before != nil {
+		w.driver = w.before(w.driver)
+	}
+	w.driver = memdriver.NewFaultyStore(w.driver, w.faults)
 	if w.hints != nil {
 		w.queue = memdriver.NewFaultyQueue(w.hints.Open(), w.faults)
 	} else {
