@@ -55,6 +55,9 @@ func (e *Engine) Submit(ctx context.Context, submissions []Submission) []Submitt
 		}
 	}
 	e.accept(ctx, accepted)
+	// The store may have ended a write half-way, as when a plugin's process dies. It is safe to write once more: a run that is there
+	// already shows as a conflict.
+	e.accept(ctx, lost(accepted))
 	for _, a := range accepted {
 		answer := &answers[a.index]
 		if driver.IsConflict(a.err) {
@@ -228,6 +231,16 @@ func (e *Engine) accept(ctx context.Context, batch []*acceptance) {
 	}
 }
 
+// lost returns those of which nobody knows whether they were written.
+func lost(batch []*acceptance) (again []*acceptance) {
+	for _, a := range batch {
+		if a.err != nil && driver.OutcomeOf(a.err) == driver.Unknown {
+			again = append(again, a)
+		}
+	}
+	return again
+}
+
 func firstError(results []driver.WriteResult, err error) error {
 	for _, r := range results {
 		if err == nil {
@@ -248,6 +261,7 @@ func (e *Engine) replay(ctx context.Context, a *acceptance) Submitted {
 	}
 	agenda, err := e.Agenda(ctx, before.ID)
 	progress := before.AgendaProgress
-	progress.Operations = nil // as in the answer to the first submission
-	return Submitted{Agenda: agenda, Progress: progress, Replayed: true, Err: err}
+	progress.Operations = nil        // as in the answer to the first submission
+	keyed := before.Body != soleSort // otherwise this very submission was accepted, and the answer to the write was lost
+	return Submitted{Agenda: agenda, Progress: progress, Replayed: keyed, Err: err}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 
 	"github.com/pop-platform/pop/plugins/driver"
 	"github.com/pop-platform/pop/plugins/internal/wire"
@@ -105,8 +106,14 @@ func (p *Plugin) clientConfig(output *output) *plugin.ClientConfig {
 		Stderr:           output.stderr(),
 		SyncStdout:       output.stdout(),
 		SyncStderr:       output.stderr(),
-		GRPCDialOptions:  dialOptions(),
+		GRPCDialOptions:  append(dialOptions(), p.patientDial()),
 	}
+}
+
+// patientDial lets the time to start alone bound how long a process may take to answer: gRPC's own bound is shorter, and looks as
+// if the process had ended.
+func (p *Plugin) patientDial() grpc.DialOption {
+	return grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: p.opts.StartTimeout})
 }
 
 func dialOptions() []grpc.DialOption {

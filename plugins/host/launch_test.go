@@ -51,6 +51,12 @@ func TestPluginThatCannotBeStartedIsRefusedWithAReason(t *testing.T) {
 		{"a program that says nothing", "say nothing", func(_ *testing.T, _ *host.Entry, o *host.Options) {
 			o.StartTimeout = time.Second
 		}, driver.Unavailable, []string{"within the time it has to start"}},
+		{"a program that asks something and waits", "ask", func(_ *testing.T, _ *host.Entry, o *host.Options) {
+			o.StartTimeout = time.Second
+		}, driver.Unavailable, []string{"within the time it has to start"}},
+		{"a program that says where it listens, and never answers there", "never answer", func(_ *testing.T, _ *host.Entry, o *host.Options) {
+			o.StartTimeout = 2 * time.Second
+		}, driver.Unavailable, []string{"not ready within 2s"}},
 		{"a plugin that never opens its drivers", "hang in open", func(_ *testing.T, _ *host.Entry, o *host.Options) {
 			o.StartTimeout = 3 * time.Second
 		}, driver.Unavailable, []string{"not ready within 3s"}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,6 +37,15 @@ var modes = map[string]func(){
 	"refuse to open":  func() { sdk.Serve(refuses) },
 	"hang in open":    func() { sdk.Serve(hangs) },
 	"say nothing":     func() { select {} },
+	"ask":             func() { fmt.Print("Password: "); select {} },
+	"never answer": func() {
+		l, err := net.Listen("unix", filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), "s"))
+		if err != nil {
+			panic(err)
+		}
+		fmt.Printf("1|1|unix|%s|grpc|\n", l.Addr())
+		select {}
+	},
 	"exit": func() {
 		_, _ = fmt.Fprintln(os.Stderr, "no database at db.example.com")
 		os.Exit(3)

@@ -98,6 +98,7 @@ type Plugin struct {
 	entry   Entry
 	status  Status
 	current *instance     // nil while there is none that is ready
+	away    time.Time     // since when there has been none
 	changed chan struct{} // closed, and replaced, when state or current change
 	caps    capabilities  // of the first process, and all others
 	inUse   int           // drivers that were taken and not closed
@@ -141,7 +142,7 @@ func newPlugin(e Entry, o Options) *Plugin {
 		opts: o, log: o.Log.With("plugin", e.Name), entry: e,
 		requests: make(chan replacement), closing: make(chan struct{}), done: make(chan struct{}),
 		changed: make(chan struct{}), taken: map[driver.Service]any{}, ensured: map[string]struct{}{},
-		status: Status{Name: e.Name, State: Restarting},
+		status: Status{Name: e.Name, State: Restarting}, away: time.Now(),
 	}
 }
 

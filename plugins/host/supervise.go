@@ -45,7 +45,9 @@ func (p *Plugin) Replace(ctx context.Context, e Entry) error {
 
 // publish makes an instance the one that calls go to.
 func (p *Plugin) publish(inst *instance) {
+	var away time.Time
 	p.change(func() {
+		away = p.away
 		if p.status.Starts == 0 {
 			p.caps = inst.caps
 		}
@@ -54,12 +56,15 @@ func (p *Plugin) publish(inst *instance) {
 		p.status.Starts++
 	})
 	p.opts.Metrics.started(p.entry.Name, inst.description.Version)
-	p.log.Info("the plugin is ready", "version", inst.description.Version, "pid", inst.pid)
+	p.log.Info("the plugin is ready", "version", inst.description.Version, "pid", inst.pid, "after", time.Since(away))
 }
 
 // withdraw lets calls wait, for the reason that the state says.
 func (p *Plugin) withdraw(s State, problem error) {
 	p.change(func() {
+		if p.current != nil {
+			p.away = time.Now()
+		}
 		p.current = nil
 		p.status.State, p.status.PID = s, 0
 		if problem != nil {
@@ -241,7 +246,9 @@ func (p *Plugin) setEntry(e Entry) {
 func (p *Plugin) replace(r *replacement, old *instance, launch launcher) (*instance, launcher) {
 	before := p.currentEntry()
 	next := p.launcher(r.entry)
-	inst, err := p.describe(r.ctx, next, r.entry)
+	starting, stop := context.WithTimeout(r.ctx, p.opts.StartTimeout)
+	inst, err := p.describe(starting, next, r.entry)
+	stop()
 	if err != nil {
 		r.reply <- err // nothing has changed
 		return old, launch

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,6 +63,8 @@ func TestKillingThePluginAtAnyMomentLosesAndDoublesNothing(t *testing.T) {
 	slices.Sort(pauses)
 	t.Logf("%d agendas were accepted over %d kills; the next one after a kill took %s, at most %s",
 		len(s.accepted), *pluginKills, pauses[len(pauses)/2], pauses[len(pauses)-1])
+	away := s.awayTimes()
+	t.Logf("until the next process was ready %d times took %s, at most %s", len(away), away[len(away)/2], away[len(away)-1])
 	if len(s.accepted) < *pluginKills {
 		t.Errorf("only %d agendas were accepted: too few to prove anything", len(s.accepted))
 	}
@@ -91,6 +94,20 @@ func (s *soak) submitOne(key string) {
 		s.accepted[got.Agenda.ID] = true
 		return true
 	})
+}
+
+// awayTimes returns for how long there was no plugin each time, as the server's log has it.
+func (s *soak) awayTimes() (away []time.Duration) {
+	s.Helper()
+	log, err := os.ReadFile(s.log.Name())
+	s.must(err)
+	for _, found := range regexp.MustCompile(`msg="the plugin is ready" .* after=(\S+)`).FindAllSubmatch(log, -1) {
+		after, err := time.ParseDuration(string(found[1]))
+		s.must(err)
+		away = append(away, after)
+	}
+	slices.Sort(away)
+	return away
 }
 
 func (s *soak) eventually(what string, is func() bool) {
