@@ -296,3 +296,39 @@ func TestALowerCapLetsRunningWorkFinish(t *testing.T) {
 		}
 	})
 }
+
+func TestAFullInsightDoesNotHoldAnother(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.tune(func(i *model.Insight) { i.QueueSize = new(1) })
+		w.must(w.catalog.Insights.Create(w.ctx(), model.Insight{
+			Meta: model.Meta{ID: "other", CustomerID: "a", Title: "other"}, ResourcePoolID: poolID,
+			Sharing: model.Sharing{IsGlobal: true}, Mappers: model.Mappers{OperationType: []string{"play"}},
+		}))
+		for range 20 {
+			w.submit("a")
+		}
+		if got := w.queued("a"); got != 1 {
+			t.Fatalf("%d are QUEUED, want 1", got)
+		}
+		play := agendaOf("a")
+		play.Operations[0].Type = "play"
+		id := w.submitOne(Submission{Agenda: play}).Agenda.ID
+		synctest.Wait()
+		w.wantState(id, model.Queued, "")
+	})
+}
+
+func TestAnAgendaThatWaitsForItsNextAttemptTakesNoPlaceUnderACap(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.limit("a", func(c *model.Customer) { c.MaxInFlight = new(1) })
+		failing := agendaOf("a")
+		failing.Backoff = &model.Backoff{InitialSeconds: new(600.0)}
+		first := w.submitOne(Submission{Agenda: failing}).Agenda.ID
+		session := w.session("executor")
+		w.taken(complete(w.pullOne(session), model.Failed))
+		w.wantState(first, model.Waiting, "")
+		second := w.submit("a")
+		synctest.Wait()
+		w.wantState(second, model.Queued, "")
+	})
+}
