@@ -80,6 +80,40 @@ func TestAPauseIsExplainedAndEnds(t *testing.T) {
 	contains(t, x.fail(1, "agenda", "explain", "nothing"), "nothing")
 }
 
+func TestADrainKeepsAgendasOutUntilItIsResumed(t *testing.T) {
+	t.Parallel()
+	x := newTerminal(t)
+	x.dev()
+	refused := func(words ...string) {
+		t.Helper()
+		r := x.run(strings.Replace(counting, "CUSTOMER", "acme", 1), "agenda", "submit", "-")
+		if r.status != 1 {
+			t.Errorf("status %d: %s", r.status, r.stderr)
+		}
+		contains(t, r.stderr, words...)
+	}
+	x.do("insight", "pause", "text", "--reason", "test", "--by", "ops") // so that the first one still waits when the drain begins
+	id := x.submitFor("acme")
+
+	contains(t, x.fail(2, "insight", "drain", "text", "--by", "ops"), "--reason")
+	contains(t, x.do("insight", "drain", "text", "--reason", "it moves", "--by", "ops", "--until", "2h"), "insight text drained until")
+	refused("insight \"text\"", "drained by ops (it moves)", "try again after")
+	contains(t, x.do("insight", "get", "text", "-o", "yaml"), "drain:", "pause:", "by: ops")
+	contains(t, x.do("insight", "resume", "text"), "insight text resumed")
+	if out := x.do("insight", "get", "text", "-o", "yaml"); strings.Contains(out, "drain:") || strings.Contains(out, "pause:") {
+		t.Errorf("after it was resumed it is\n%s", out)
+	}
+	x.await(id, model.Complete)
+
+	contains(t, x.do("customer", "drain", "acme", "--reason", "they leave", "--by", "sales"), "customer acme drained")
+	refused("customer \"acme\"", "drained by sales (they leave)", "once it is resumed")
+	x.await(x.submitFor("globex"), model.Complete)
+	contains(t, x.fail(1, "agenda", "rerun", id, "--all"), "drained by sales")
+	contains(t, x.do("customer", "resume", "acme"), "customer acme resumed")
+	x.await(x.submitFor("acme"), model.Complete)
+	contains(t, x.fail(1, "customer", "drain", "nobody", "--reason", "r", "--by", "ops"), "nobody")
+}
+
 func TestPreviewWithAnotherWeightShowsAnotherOrder(t *testing.T) {
 	t.Parallel()
 	x := newTerminal(t)

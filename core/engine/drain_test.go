@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -19,7 +20,9 @@ func TestADrainKeepsNewAgendasOutAndLetsTheOthersFinish(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				w.tune(func(i *model.Insight) { i.QueueSize = new(1) })
 				known := Submission{Agenda: agendaOf("a"), IdempotencyKey: "known"}
-				ids := []string{w.submitOne(known).Agenda.ID, w.submit("a")}
+				first := w.submitOne(known).Agenda.ID
+				synctest.Wait() // it is QUEUED, and nothing else
+				ids := []string{first, w.submit("a")}
 				synctest.Wait()
 				drain(w, &model.Pause{By: "ops", Reason: "it moves", Until: time.Now().Add(time.Hour)})
 
@@ -28,6 +31,7 @@ func TestADrainKeepsNewAgendasOutAndLetsTheOthersFinish(t *testing.T) {
 				if text := got.Err.Error(); !strings.Contains(text, "drained by ops (it moves); try again after") {
 					t.Errorf("it is refused with %q", text)
 				}
+				w.wantReasons(ids[1], "QUEUE_FULL") // a drain is no reason
 				if again := w.submitOne(known); !again.Replayed || again.Agenda.ID != ids[0] {
 					t.Errorf("what was accepted before is answered with %+v", again)
 				}
@@ -53,5 +57,26 @@ func TestTheDrainOfACustomerKeepsNobodyElseOut(t *testing.T) {
 	inWorld(t, func(_ *testing.T, w *world) {
 		w.limit("a", func(c *model.Customer) { c.Drain = &model.Pause{By: "ops"} })
 		w.submit("b")
+	})
+}
+
+func TestWhatIsHeldIsToldThatItCannotBeRunWhileADrainHolds(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		held := agendaOf("a")
+		held.Params = model.Params{model.ParamDoNotRun: json.RawMessage("true")}
+		id := w.submitOne(Submission{Agenda: held}).Agenda.ID
+		remedy := func() string {
+			e, err := w.Explain(w.ctx(), id)
+			w.must(err)
+			return e.Reasons[0].Remedy
+		}
+		if text := remedy(); strings.Contains(text, "drained") {
+			t.Error(text)
+		}
+		w.tune(func(i *model.Insight) { i.Drain = &model.Pause{By: "ops", Reason: "it moves"} })
+		w.wantReasons(id, "HELD")
+		if text := remedy(); !strings.Contains(text, "run it again") || !strings.Contains(text, `not now, as insight "insight" takes no agendas: it was drained by ops (it moves)`) {
+			t.Error(text)
+		}
 	})
 }

@@ -36,7 +36,12 @@ func (e *Engine) Explain(ctx context.Context, id string) (model.Explanation, err
 		out.Reasons = append(out.Reasons, r.paused())
 	case r.State == model.Executing:
 	case r.Held:
-		out.Reasons = append(out.Reasons, model.WaitReason{Code: reasonHeld, Remedy: "it was stored with doNotRun, or reset without execution; run it again, or submit it without doNotRun"})
+		// A drain holds nothing back that was accepted, but what is held must be accepted again.
+		entry := e.mayEnter(ctx, r.run)
+		if entry != nil && model.KindOf(entry) != model.Conflict {
+			return out, entry
+		}
+		out.Reasons = append(out.Reasons, held(entry))
 	case d == nil:
 		err := e.elsewhere(ctx, out.InsightID)
 		if model.KindOf(err) != model.Unavailable {
@@ -56,6 +61,15 @@ func (r *run) paused() model.WaitReason {
 	why := model.WaitReason{Code: reasonPaused, Until: r.Pause.Until, Remedy: pausedMessage(*r.Pause) + "; resume it to go on"}
 	if r.State == model.Executing {
 		why.Remedy = pausedMessage(*r.Pause) + "; what runs of it is left to end; resume it to go on"
+	}
+	return why
+}
+
+// held says why a run is held, and what keeps it from being run again, if anything does.
+func held(entry error) model.WaitReason {
+	why := model.WaitReason{Code: reasonHeld, Remedy: "it was stored with doNotRun, or reset without execution; run it again, or submit it without doNotRun"}
+	if entry != nil {
+		why.Remedy += "; not now, as " + entry.Error()
 	}
 	return why
 }
