@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pop-platform/pop/core/client"
+	"github.com/pop-platform/pop/core/model"
 	"github.com/pop-platform/pop/providers/aws/awstest"
 )
 
@@ -172,12 +173,26 @@ func (h *house) serve(i int) *process {
 // pull starts a puller for insights at a server.
 func (h *house) pull(i int, registry string, insights ...string) *process {
 	h.Helper()
-	args := []string{"pull", "--server", h.url(i), "--token", adminToken, "--handlers", registry,
-		"--session", fmt.Sprintf("w%d", i), "--work", filepath.Join(h.dir, fmt.Sprintf("work-%d", i))}
+	args := []string{
+		"pull", "--server", h.url(i), "--token", adminToken, "--handlers", registry,
+		"--session", fmt.Sprintf("w%d", i), "--work", filepath.Join(h.dir, fmt.Sprintf("work-%d", i)),
+	}
 	for _, id := range insights {
 		args = append(args, "--insight", id)
 	}
 	return h.start(fmt.Sprintf("puller-%d", i), args...)
+}
+
+// awaitEnd waits until an agenda has ended.
+func (h *house) awaitEnd(server int, id string) (end model.AgendaProgress) {
+	h.Helper()
+	for p, err := range h.client(server).Watch(h.Context(), id) {
+		if err != nil {
+			h.Fatalf("watch agenda %s: %v", id, err)
+		}
+		end = p
+	}
+	return end
 }
 
 // killPlugin kills the plugin of a server: it is the only child that the server has.

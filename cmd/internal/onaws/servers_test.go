@@ -173,13 +173,8 @@ func noting() model.Agenda {
 
 func (h *house) awaitSuccess(server int, id string) {
 	h.Helper()
-	for p, err := range h.client(server).Watch(h.Context(), id) {
-		if err != nil {
-			h.Fatalf("accepted agenda %s: %v", id, err)
-		}
-		if p.State == model.Complete && p.Outcome != model.Succeeded {
-			h.Errorf("accepted agenda %s %s: %s", id, p.Outcome, p.Message)
-		}
+	if p := h.awaitEnd(server, id); p.Outcome != model.Succeeded {
+		h.Errorf("accepted agenda %s %s: %s", id, p.Outcome, p.Message)
 	}
 }
 
