@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pop-platform/pop/cmd/internal/freeaddr"
 	"github.com/pop-platform/pop/cmd/pop/internal/doctor"
 )
 
@@ -60,7 +61,7 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
   lost: {command: ['true'], workDir: /no/such/folder}
 `)
 	file := x.write("a-file", "")
-	x.env = append(x.env, "POP_SERVER=http://"+freeAddr(t))
+	x.env = append(x.env, "POP_SERVER=http://"+freeaddr.New(t))
 	findings, status := x.diagnose("--data", file, "--handlers", handlers)
 	if status != 1 {
 		t.Errorf("exit status %d", status)
@@ -87,7 +88,7 @@ func TestDoctorTellsOfOperationTypesWithoutAHandler(t *testing.T) {
 	}
 	contains(t, f.Detail, "no handler of type gated", "insight gates")
 	findings, _ = x.diagnose("--handlers", x.write("all.yaml",
-		"handlers: {gated: {command: ['true']}, text.count: {command: ['true']}, text.upper: {command: ['true']}, text.report: {command: ['true']}, text.publish: {command: ['true']}}\n"))
+		"handlers: {gated: {command: ['true']}, text.count: {command: ['true']}, text.upper: {command: ['true']}, text.report: {command: ['true']}, text.publish: {command: ['true']}, text.split: {command: ['true']}}\n"))
 	if f := findings["operation types"]; f.Level != doctor.OK {
 		t.Errorf("with all handlers: %+v", f)
 	}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/pop-platform/pop/cmd/internal/freeaddr"
 	"github.com/pop-platform/pop/cmd/pop/internal/doctor"
 )
 
@@ -45,7 +46,7 @@ func TestAServerRunsOnThePluginsOfItsConfiguration(t *testing.T) {
 	x := newTerminal(t)
 	made := x.run("", "token", "--subject", "admin", "--global", "--role", "read,submit,operate,pull")
 	token := strings.TrimSpace(made.stdout)
-	addr := freeAddr(t)
+	addr := freeaddr.New(t)
 	file := x.write("pop.yaml", fmt.Sprintf(`
 server: {addr: 127.0.0.1:1, data: srv}
 drivers: {store: disk, queue: disk, authorizer: disk}

@@ -5,13 +5,13 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/pop-platform/pop/cmd/internal/freeaddr"
 	"github.com/pop-platform/pop/core/model"
 )
 
@@ -53,17 +53,6 @@ func fetch(t *testing.T, url string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// freeAddr returns an address that nothing listens on.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
-
 func TestG32_AServerAndAPullerApartRunAgendasOfThoseWhoHaveATokenForIt(t *testing.T) {
 	t.Parallel()
 	x := newTerminal(t)
@@ -73,7 +62,7 @@ func TestG32_AServerAndAPullerApartRunAgendasOfThoseWhoHaveATokenForIt(t *testin
 - {token: %q, subject: bob, customers: [globex], roles: [read, submit]}
 - {token: %q, subject: worker, global: true, roles: [pull]}
 `, hash("admin-token"), hash("alice-token"), hash("bob-token"), hash("worker-token")))
-	addr := freeAddr(t)
+	addr := freeaddr.New(t)
 	env := x.env
 	as := func(token string) *terminal {
 		return &terminal{t: t, dir: x.dir, env: append(append([]string{}, env...), "POP_SERVER=http://"+addr, "POP_TOKEN="+token)}
@@ -91,7 +80,7 @@ func TestG32_AServerAndAPullerApartRunAgendasOfThoseWhoHaveATokenForIt(t *testin
 	contains(t, alice.fail(1, "apply", "-f", quickstart+"/objects"), "operate")
 	admin.do("apply", "-f", quickstart+"/objects")
 
-	health := freeAddr(t)
+	health := freeaddr.New(t)
 	puller := worker.background("pull", "--insight", "text", "--insight", "urgent", "--handlers", quickstart+"/handlers.yaml",
 		"--session", "w1", "--work", x.dir+"/work", "--slots", "4", "--health", health)
 	eventually(t, "the puller is ready", func() bool { status, _ := fetch(t, "http://"+health+"/readyz"); return status == http.StatusOK })
@@ -147,7 +136,7 @@ func TestATokenIsMadeWithItsEntryForTheServer(t *testing.T) {
 			t.Fatalf("got %+v", made)
 		}
 	}
-	addr := freeAddr(t)
+	addr := freeaddr.New(t)
 	x.background("serve", "--addr", addr, "--tokens", x.write("tokens.yaml", file))
 	x.env = append(x.env, "POP_SERVER=http://"+addr)
 	c := x.client()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pop-platform/pop/cmd/internal/freeaddr"
 	"github.com/pop-platform/pop/core/client"
 	"github.com/pop-platform/pop/core/model"
 	"github.com/pop-platform/pop/providers/aws/awstest"
@@ -77,10 +77,7 @@ func newHouse(t *testing.T) *house {
 	h.bin, err = programs()
 	h.must(err)
 	for i := range h.addrs {
-		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		h.must(err)
-		h.addrs[i] = l.Addr().String()
-		h.must(l.Close())
+		h.addrs[i] = freeaddr.New(t)
 	}
 	endpoint := awstest.New(awstest.Options{IndexLag: 50 * time.Millisecond}).Start(t)
 	h.write("pop.yaml", fmt.Sprintf(settings, ownerLease, filepath.Join(h.bin, "pop-plugin-aws"), endpoint))

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pop-platform/pop/cmd/internal/freeaddr"
 	"github.com/pop-platform/pop/core/client"
 	"github.com/pop-platform/pop/core/model"
 )
@@ -97,7 +97,7 @@ type soak struct {
 func newSoak(t *testing.T) *soak {
 	t.Helper()
 	dir := t.TempDir()
-	s := &soak{T: t, dir: dir, binary: filepath.Join(dir, "pop"), addr: freeAddr(t), accepted: map[string]bool{}}
+	s := &soak{T: t, dir: dir, binary: filepath.Join(dir, "pop"), addr: freeaddr.New(t), accepted: map[string]bool{}}
 	s.build("pop")
 	var err error
 	s.log, err = os.Create(filepath.Join(dir, "server.log"))
@@ -124,16 +124,6 @@ func (s *soak) build(name string) (path string) {
 		s.Fatalf("build: %v\n%s", err, out)
 	}
 	return path
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 func (s *soak) must(err error) {
