@@ -23,15 +23,18 @@ const (
 // payload makes an agenda of one operation about 200 bytes of JSON.
 var payload = json.RawMessage(`{"input":"s3://bucket/path/to/some/file.mov","output":"s3://bucket/path/to/another.mp4","height":1080}`)
 
+// queueSize is that of the insight unless a benchmark says otherwise.
+const queueSize = 200
+
 // furnish makes the objects that agendas of all customers need.
-func (s *server) furnish(algorithm model.SchedulingAlgorithm) {
+func (s *server) furnish(algorithm model.SchedulingAlgorithm, queueSize int) {
 	s.Helper()
 	ctx := s.Context()
 	_, err := s.ResourcePools.Create(ctx, model.ResourcePool{Meta: model.Meta{ID: "pool", CustomerID: "ops", Title: "pool"}})
 	must(s, err)
 	_, err = s.Insights.Create(ctx, model.Insight{
 		Meta: model.Meta{ID: insightID, CustomerID: "ops", Title: "insight"}, Sharing: model.Sharing{IsGlobal: true}, ResourcePoolID: "pool",
-		QueueSize: new(200), SchedulingAlgorithm: algorithm, Mappers: model.Mappers{OperationType: []string{"work"}},
+		QueueSize: new(queueSize), SchedulingAlgorithm: algorithm, Mappers: model.Mappers{OperationType: []string{"work"}},
 	})
 	must(s, err)
 	for i := range customers {
@@ -188,7 +191,7 @@ func BenchmarkEndToEnd(b *testing.B) {
 	}{{"one-by-one", 1, 1}, {"batch-16", 16, 1}, {"one-by-one-5-operations", 1, 5}} {
 		b.Run(c.name, func(b *testing.B) {
 			s := startServer(b, b.TempDir())
-			s.furnish(model.WeightedFair)
+			s.furnish(model.WeightedFair, queueSize)
 			before := s.stats()
 			clientBefore, _ := usage()
 			b.ResetTimer()
@@ -212,7 +215,7 @@ func BenchmarkAccept(b *testing.B) {
 	for _, batch := range []int{1, 16} {
 		b.Run(fmt.Sprint("batch=", batch), func(b *testing.B) {
 			s := startServer(b, b.TempDir())
-			s.furnish(model.WeightedFair)
+			s.furnish(model.WeightedFair, queueSize)
 			before := s.stats()
 			clientBefore, _ := usage()
 			b.ResetTimer()
@@ -238,7 +241,7 @@ func BenchmarkDispatch(b *testing.B) {
 				return // the trial run
 			}
 			s := startServer(b, b.TempDir())
-			s.furnish(model.WeightedFair)
+			s.furnish(model.WeightedFair, queueSize)
 			n := int(dispatchTime.Seconds()) * rate
 			var mu sync.Mutex
 			var latencies []time.Duration
@@ -273,39 +276,6 @@ func BenchmarkDispatch(b *testing.B) {
 	}
 }
 
-// BenchmarkNoisyNeighbour lets one customer submit nine tenths of b.N agendas before 99 others submit the rest, and then has all
-// dispatched. It reports where in the order the agendas of the others come: fair is 0.05 in the middle and 0.10 at worst, first in,
-// first out is 0.95 and 1.
-func BenchmarkNoisyNeighbour(b *testing.B) {
-	for _, algorithm := range []model.SchedulingAlgorithm{model.FirstInFirstOut, model.RoundRobin, model.WeightedFair} {
-		b.Run(string(algorithm), func(b *testing.B) {
-			s := startServer(b, b.TempDir())
-			s.furnish(algorithm)
-			loud := b.N * 9 / 10
-			s.submit(loud, 16, func(int) model.Agenda { return agendaOf(0, 1) })
-			s.submit(b.N-loud, 16, func(i int) model.Agenda { return agendaOf(1+i%(customers-1), 1) })
-			var mu sync.Mutex
-			var order int
-			var positions []int
-			seen := func(a model.Assignment) {
-				mu.Lock()
-				defer mu.Unlock()
-				if order++; a.Agenda.CustomerID != customer(0) {
-					positions = append(positions, order)
-				}
-			}
-			b.ResetTimer()
-			took := s.work(b.N, 16, seen)
-			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(float64(b.N)/took.Seconds(), "end-to-end/s")
-			if len(positions) > 0 {
-				b.ReportMetric(float64(positions[len(positions)/2])/float64(b.N), "median-position")
-				b.ReportMetric(float64(positions[len(positions)-1])/float64(b.N), "worst-position")
-			}
-		})
-	}
-}
-
 // BenchmarkStart starts a server on an empty data folder, and then on one with b.N waiting agendas, and measures from exec until it
 // has answered, and until the first of those agendas is handed out.
 func BenchmarkStart(b *testing.B) {
@@ -316,7 +286,7 @@ func BenchmarkStart(b *testing.B) {
 		}
 		s := startServer(b, dir)
 		b.ReportMetric(float64(s.launch.Milliseconds()), "start-ms")
-		s.furnish(model.WeightedFair)
+		s.furnish(model.WeightedFair, queueSize)
 		s.submit(b.N, 16, func(i int) model.Agenda { return agendaOf(i, 1) })
 		b.ReportMetric(0, "ns/op")
 	})

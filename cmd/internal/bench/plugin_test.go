@@ -40,7 +40,7 @@ func BenchmarkThroughAProcess(b *testing.B) {
 			var took [2]time.Duration
 			var before [2]stats
 			for i, s := range servers {
-				s.furnish(model.WeightedFair)
+				s.furnish(model.WeightedFair, queueSize)
 				before[i] = s.stats()
 			}
 			b.ResetTimer()
