@@ -129,32 +129,31 @@ func openDrivers(ctx context.Context, dir string, log *slog.Logger) (driver.Stor
 		}
 		return disk, local.NewQueue(local.QueueOptions{}), func() uint64 { return disk.Stats().Flushes }, nil
 	}
-	disk, hints, err := startPlugin(ctx, path, dir, log)
-	return disk, hints, func() uint64 { return 0 }, err
-}
-
-// startPlugin returns the drivers of a process of pop-plugin-local.
-func startPlugin(ctx context.Context, path, dir string, log *slog.Logger) (driver.Store, driver.Queue, error) {
-	settings, err := json.Marshal(map[string]string{"dir": dir})
+	p, err := startPlugin(ctx, path, dir, log)
 	if err != nil {
-		return nil, nil, err
-	}
-	sum, err := host.Sum(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	p, err := host.Start(ctx, host.Entry{
-		Name: "local", Path: path, SHA256: sum, Services: []driver.Service{driver.StoreService, driver.QueueService}, Config: settings,
-	}, host.Options{Log: log})
-	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	disk, err := p.Store()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	hints, err := p.Queue()
-	return disk, hints, err
+	return disk, hints, func() uint64 { return 0 }, err
+}
+
+// startPlugin starts a process of pop-plugin-local with a store and a queue.
+func startPlugin(ctx context.Context, path, dir string, log *slog.Logger) (*host.Plugin, error) {
+	settings, err := json.Marshal(map[string]string{"dir": dir})
+	if err != nil {
+		return nil, err
+	}
+	sum, err := host.Sum(path)
+	if err != nil {
+		return nil, err
+	}
+	return host.Start(ctx, host.Entry{
+		Name: "local", Path: path, SHA256: sum, Services: []driver.Service{driver.StoreService, driver.QueueService}, Config: settings,
+	}, host.Options{Log: log})
 }
 
 // usage returns the CPU time this process has used and the memory it holds.

@@ -58,17 +58,21 @@ func GetFromProto(m *pluginv1.GetRequest) driver.GetRequest {
 }
 
 func recordToProto(r *driver.Record) *pluginv1.Record {
-	m := &pluginv1.Record{
-		Key: keyToProto(r.Key), Version: []byte(r.Version), Body: r.Body,
-		Index: each(r.Index, func(e driver.IndexEntry) *pluginv1.IndexEntry {
-			return &pluginv1.IndexEntry{Index: e.Index, Part: e.Part, Sort: e.Sort}
-		}),
-	}
+	m := &pluginv1.Record{Key: keyToProto(r.Key), Version: []byte(r.Version)}
+	fillRecord(m, r)
+	return m
+}
+
+// fillRecord sets all but the key and the version.
+func fillRecord(m *pluginv1.Record, r *driver.Record) {
+	m.Body = r.Body
+	m.Index = each(r.Index, func(e driver.IndexEntry) *pluginv1.IndexEntry {
+		return &pluginv1.IndexEntry{Index: e.Index, Part: e.Part, Sort: e.Sort}
+	})
 	if !r.ExpireAt.IsZero() {
 		seconds := r.ExpireAt.Unix()
 		m.ExpireAt = &seconds
 	}
-	return m
 }
 
 func recordFromProto(m *pluginv1.Record) driver.Record {
@@ -182,34 +186,60 @@ func PageFromProto(m *pluginv1.ScanResponse) driver.ScanResponse {
 	return driver.ScanResponse{Next: string(m.GetNext()), Records: each(m.GetRecords(), recordFromProto)}
 }
 
+// opBlock is the messages of an operation. A batch takes all of its from one allocation instead of four for each.
+type opBlock struct {
+	op     pluginv1.Op
+	record pluginv1.Record
+	key    pluginv1.Key
+}
+
+func (b *opBlock) fill(o *driver.Op) *pluginv1.Op {
+	b.key.Kind, b.key.Part, b.key.Sort = string(o.Record.Key.Kind), o.Record.Key.Part, o.Record.Key.Sort
+	b.record.Key = &b.key
+	if o.Type == driver.Put {
+		fillRecord(&b.record, &o.Record)
+	}
+	b.op.Type, b.op.Cond, b.op.Record = pluginv1.OpType(o.Type)+1, pluginv1.Cond(o.Cond)+1, &b.record
+	if o.Cond == driver.IfVersion {
+		b.op.Version = []byte(o.Version)
+	}
+	return &b.op
+}
+
 // WriteToProto returns the message of groups that are valid.
 func WriteToProto(groups []driver.Group) *pluginv1.WriteRequest {
-	return &pluginv1.WriteRequest{Groups: each(groups, func(g driver.Group) *pluginv1.Group {
-		return &pluginv1.Group{Ops: each(g, func(o driver.Op) *pluginv1.Op {
-			m := &pluginv1.Op{Type: pluginv1.OpType(o.Type) + 1, Cond: pluginv1.Cond(o.Cond) + 1}
-			if o.Cond == driver.IfVersion {
-				m.Version = []byte(o.Version)
-			}
-			if o.Type == driver.Put {
-				m.Record = recordToProto(&o.Record)
-				m.Record.Version = nil
-			} else {
-				m.Record = &pluginv1.Record{Key: keyToProto(o.Record.Key)}
-			}
-			return m
-		})}
-	})}
+	total := 0
+	for _, g := range groups {
+		total += len(g)
+	}
+	blocks, ops, made := make([]opBlock, total), make([]*pluginv1.Op, total), make([]pluginv1.Group, len(groups))
+	m := &pluginv1.WriteRequest{Groups: make([]*pluginv1.Group, len(groups))}
+	for i, g := range groups {
+		for j := range g {
+			ops[j] = blocks[j].fill(&g[j])
+		}
+		made[i].Ops, m.Groups[i] = ops[:len(g):len(g)], &made[i]
+		blocks, ops = blocks[len(g):], ops[len(g):]
+	}
+	return m
 }
 
 // WriteFromProto returns the request of a message. What is unspecified in it is what no driver takes.
 func WriteFromProto(m *pluginv1.WriteRequest) driver.WriteRequest {
+	total := 0
+	for _, g := range m.GetGroups() {
+		total += len(g.GetOps())
+	}
+	ops := make([]driver.Op, 0, total) // of all groups
 	return driver.WriteRequest{Groups: each(m.GetGroups(), func(g *pluginv1.Group) driver.Group {
-		return each(g.GetOps(), func(o *pluginv1.Op) driver.Op {
-			return driver.Op{
+		start := len(ops)
+		for _, o := range g.GetOps() {
+			ops = append(ops, driver.Op{
 				Type: driver.OpType(o.GetType() - 1), Cond: driver.Cond(o.GetCond() - 1), // unspecified is 255, which is invalid
 				Record: recordFromProto(o.GetRecord()), Version: driver.Version(o.GetVersion()),
-			}
-		})
+			})
+		}
+		return ops[start:len(ops):len(ops)]
 	})}
 }
 
