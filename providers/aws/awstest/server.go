@@ -30,6 +30,7 @@ type Server struct {
 	queues  map[string]*queue // by URL
 	objects map[string][]byte // by path
 	calls   Calls
+	news    chan struct{} // closed, and made anew, when there may be more to receive
 }
 
 // Calls counts requests by operation, such as "PutItem".
@@ -37,7 +38,7 @@ type Calls map[string]int
 
 // New returns a server without tables and queues.
 func New(o Options) *Server {
-	return &Server{opts: o, tables: map[string]*table{}, queues: map[string]*queue{}, objects: map[string][]byte{}, calls: Calls{}}
+	return &Server{opts: o, tables: map[string]*table{}, queues: map[string]*queue{}, objects: map[string][]byte{}, calls: Calls{}, news: make(chan struct{})}
 }
 
 // Start serves until the test ends and returns the URL.

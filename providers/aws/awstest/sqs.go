@@ -165,12 +165,19 @@ func (s *Server) sendMessageBatch(_ *http.Request, in *struct {
 		q.messages = append(q.messages, &message{body: e.MessageBody})
 		sent = append(sent, map[string]string{"Id": e.Id, "MessageId": rand.Text(), "MD5OfMessageBody": md5Of(e.MessageBody)})
 	}
+	s.tell()
 	return map[string]any{"Successful": sent, "Failed": failed}, nil
 }
 
 func md5Of(text string) string {
 	sum := md5.Sum([]byte(text)) //nolint:gosec // the protocol of SQS asks for it
 	return hex.EncodeToString(sum[:])
+}
+
+// tell wakes those that wait for messages. The mutex is held.
+func (s *Server) tell() {
+	close(s.news)
+	s.news = make(chan struct{})
 }
 
 type receive struct {
@@ -186,31 +193,35 @@ func (s *Server) receiveMessage(r *http.Request, in *receive) (any, error) {
 		return nil, badParameter("a number is out of range")
 	}
 	deadline := time.Now().Add(time.Duration(in.WaitTimeSeconds) * time.Second)
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
 	for {
-		found, err := s.receiveNow(in)
+		found, look, news, err := s.receiveNow(in, deadline)
 		if err != nil {
 			return nil, err
 		}
 		if len(found) > 0 || !time.Now().Before(deadline) {
 			return map[string]any{"Messages": found}, nil
 		}
+		timer := time.NewTimer(time.Until(look))
 		select {
-		case <-ticker.C:
+		case <-news:
+		case <-timer.C:
 		case <-r.Context().Done():
-			return nil, r.Context().Err()
+		}
+		timer.Stop()
+		if err := r.Context().Err(); err != nil {
+			return nil, err
 		}
 	}
 }
 
-// receiveNow leases what is there. A message that was received too often goes to the dead-letter queue instead.
-func (s *Server) receiveNow(in *receive) ([]any, error) {
+// receiveNow leases what is there. A message that was received too often goes to the dead-letter queue instead. If there is nothing, it is
+// worth another look when the channel is closed, and at a time that is the deadline at the latest.
+func (s *Server) receiveNow(in *receive, deadline time.Time) (found []any, look time.Time, news <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q := s.queues[in.QueueUrl]
 	if q == nil {
-		return nil, noQueue()
+		return nil, look, nil, noQueue()
 	}
 	var redrive struct {
 		DeadLetterTargetArn string `json:"deadLetterTargetArn"`
@@ -218,12 +229,15 @@ func (s *Server) receiveNow(in *receive) ([]any, error) {
 	}
 	_ = json.Unmarshal([]byte(q.attributes["RedrivePolicy"]), &redrive) // it was checked; absent is zero
 	now := time.Now()
-	var found []any
+	look = deadline
 	kept := q.messages[:0]
 	inFlight := 0
 	for _, m := range q.messages {
 		if m.visible.After(now) {
 			inFlight++
+			if m.visible.Before(look) {
+				look = m.visible
+			}
 		}
 	}
 	for _, m := range q.messages {
@@ -234,6 +248,7 @@ func (s *Server) receiveNow(in *receive) ([]any, error) {
 		if redrive.MaxReceiveCount > 0 && m.received >= redrive.MaxReceiveCount {
 			dead := s.byARN(redrive.DeadLetterTargetArn)
 			dead.messages = append(dead.messages, &message{body: m.body})
+			s.tell()
 			continue
 		}
 		m.received++
@@ -246,7 +261,7 @@ func (s *Server) receiveNow(in *receive) ([]any, error) {
 		})
 	}
 	q.messages = kept
-	return found, nil
+	return found, look, s.news, nil
 }
 
 func (s *Server) deleteMessageBatch(_ *http.Request, in *struct {
@@ -279,6 +294,7 @@ func (s *Server) deleteMessageBatch(_ *http.Request, in *struct {
 		q.messages = kept
 		done = append(done, map[string]string{"Id": e.Id})
 	}
+	s.tell() // fewer are in flight
 	return map[string]any{"Successful": done, "Failed": failed}, nil
 }
 
