@@ -71,6 +71,16 @@ func TestEachRuleCatchesItsViolation(t *testing.T) {
 		{"a provider knows only the contract", []pkg{own("providers/aws/sqs", "core/store"), own("core/store")}, "providers/aws/sqs → core/store"},
 		{"a provider knows only the contract", []pkg{ownTest("providers/local", "core/engine"), own("core/engine")}, "providers/local → core/engine"},
 		{
+			"the AWS provider is the SDK of AWS and little else",
+			[]pkg{own("providers/aws", "github.com/aws/aws-sdk-go-v2/aws", "github.com/aws/aws-lambda-go/lambda")},
+			"providers/aws → github.com/aws/aws-lambda-go/lambda",
+		},
+		{
+			"the stand-in for AWS stays in tests",
+			[]pkg{own("cmd/pop-plugin-aws", "providers/aws"), own("providers/aws", "providers/aws/awstest"), own("providers/aws/awstest")},
+			"providers/aws → providers/aws/awstest",
+		},
+		{
 			"the Kubernetes provider knows only the pool side",
 			[]pkg{own("providers/kubernetes", "core/pool", "core/engine"), own("core/pool"), own("core/engine")},
 			"providers/kubernetes → core/engine",

@@ -156,6 +156,23 @@ var layers = []rule{
 		tests:  true,
 	},
 	{
+		name:   "the AWS provider is the SDK of AWS and little else",
+		why:    "a driver goes into other people's programs, with all that it needs: what is neither the contract nor the SDK needs a reason",
+		from:   []string{"providers/aws/..."},
+		except: []string{"providers/aws/awstest/..."},
+		only: []string{
+			std, "plugins/driver", "providers/aws/...", "github.com/aws/aws-sdk-go-v2/...", "github.com/aws/smithy-go/...",
+			"github.com/klauspost/compress/...",
+		},
+	},
+	{
+		name:   "the stand-in for AWS stays in tests",
+		why:    "it loses everything when it ends; nothing that ships may hold it",
+		from:   []string{"..."},
+		except: []string{"providers/aws/awstest/..."},
+		never:  []string{"providers/aws/awstest/..."},
+	},
+	{
 		name:   "the Kubernetes provider knows only the pool side",
 		why:    "it implements core/pool's launcher, and must not come to depend on the server",
 		from:   []string{"providers/kubernetes/..."},
