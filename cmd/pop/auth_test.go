@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pop-platform/pop/cmd/internal/freeaddr"
+	"github.com/pop-platform/pop/cmd/internal/addrtest"
 	"github.com/pop-platform/pop/cmd/pop/internal/doctor"
 	"github.com/pop-platform/pop/core/client"
 	"github.com/pop-platform/pop/core/model"
@@ -31,7 +31,7 @@ func TestAPullerGoesOnWhenItsTokenIsReplaced(t *testing.T) {
 `, hash("admin-token"), hash(worker))
 	}
 	x.write("tokens.yaml", entries("first-token"))
-	addr := freeaddr.New(t)
+	addr := addrtest.Free(t)
 	serving := x.background("serve", "--addr", addr, "--data", "srv", "--tokens", "tokens.yaml")
 	admin := &terminal{t: t, dir: x.dir, env: append(append([]string{}, x.env...), "POP_SERVER=http://"+addr, "POP_TOKEN=admin-token")}
 	c := admin.client()
@@ -82,7 +82,7 @@ func TestAPullerGoesOnWhenItsTokenIsReplaced(t *testing.T) {
 func TestWhereTokensComeFrom(t *testing.T) {
 	t.Parallel()
 	x := newTerminal(t)
-	addr := freeaddr.New(t)
+	addr := addrtest.Free(t)
 	x.background("serve", "--addr", addr, "--tokens", x.write("tokens.yaml", fmt.Sprintf("tokens:\n- {token: %q, subject: a, global: true, roles: [read]}\n", hash("right"))))
 	x.env = append(x.env, "POP_SERVER=http://"+addr)
 	c := x.client()

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pop-platform/pop/cmd/internal/freeaddr"
+	"github.com/pop-platform/pop/cmd/internal/addrtest"
 	"github.com/pop-platform/pop/cmd/pop/internal/doctor"
 )
 
@@ -61,7 +61,7 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
   lost: {command: ['true'], workDir: /no/such/folder}
 `)
 	file := x.write("a-file", "")
-	x.env = append(x.env, "POP_SERVER=http://"+freeaddr.New(t))
+	x.env = append(x.env, "POP_SERVER=http://"+addrtest.Free(t))
 	findings, status := x.diagnose("--data", file, "--handlers", handlers)
 	if status != 1 {
 		t.Errorf("exit status %d", status)

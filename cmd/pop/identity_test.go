@@ -18,7 +18,7 @@ import (
 	"github.com/lestrrat-go/jwx/v3/jwk"
 	"github.com/lestrrat-go/jwx/v3/jws"
 
-	"github.com/pop-platform/pop/cmd/internal/freeaddr"
+	"github.com/pop-platform/pop/cmd/internal/addrtest"
 	"github.com/pop-platform/pop/cmd/pop/internal/doctor"
 )
 
@@ -136,7 +136,7 @@ plugins:
           customersFrom: {claim: ["https://sts.amazonaws.com/", principal_tags, pop-customers], split: /}
           roles: [read, submit]
 `, aws.url))
-	addr := freeaddr.New(t)
+	addr := addrtest.Free(t)
 	serving := x.background("serve", "--config", file, "--addr", addr, "--data", "srv")
 	as := func(role string) *terminal {
 		return &terminal{t: t, dir: x.dir, env: append(append([]string{}, x.env...),
@@ -192,7 +192,7 @@ plugins:
 	if f := findings["backends"]; f.Level != doctor.OK {
 		t.Errorf("an issuer that works: %+v", f)
 	}
-	findings, status := x.diagnose("--config", write("http://"+freeaddr.New(t), "roles: [read]"))
+	findings, status := x.diagnose("--config", write("http://"+addrtest.Free(t), "roles: [read]"))
 	if f := findings["backends"]; status != 1 || f.Level != doctor.Fail || !strings.Contains(f.Detail, `issuer "aws"`) || !strings.Contains(f.Detail, "network") {
 		t.Errorf("an issuer that is away: exit status %d, %+v", status, f)
 	}

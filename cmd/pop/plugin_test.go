@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/pop-platform/pop/cmd/internal/freeaddr"
+	"github.com/pop-platform/pop/cmd/internal/addrtest"
 	"github.com/pop-platform/pop/cmd/pop/internal/doctor"
 )
 
@@ -46,7 +46,7 @@ func TestAServerRunsOnThePluginsOfItsConfiguration(t *testing.T) {
 	x := newTerminal(t)
 	made := x.run("", "token", "--subject", "admin", "--global", "--role", "read,submit,operate,pull")
 	token := strings.TrimSpace(made.stdout)
-	addr := freeaddr.New(t)
+	addr := addrtest.Free(t)
 	file := x.write("pop.yaml", fmt.Sprintf(`
 server: {addr: 127.0.0.1:1, data: srv}
 drivers: {store: disk, queue: disk, authorizer: disk}

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/pop-platform/pop/cmd/internal/freeaddr"
+	"github.com/pop-platform/pop/cmd/internal/addrtest"
 	"github.com/pop-platform/pop/core/model"
 )
 
@@ -62,7 +62,7 @@ func TestG32_AServerAndAPullerApartRunAgendasOfThoseWhoHaveATokenForIt(t *testin
 - {token: %q, subject: bob, customers: [globex], roles: [read, submit]}
 - {token: %q, subject: worker, global: true, roles: [pull]}
 `, hash("admin-token"), hash("alice-token"), hash("bob-token"), hash("worker-token")))
-	addr := freeaddr.New(t)
+	addr := addrtest.Free(t)
 	env := x.env
 	as := func(token string) *terminal {
 		return &terminal{t: t, dir: x.dir, env: append(append([]string{}, env...), "POP_SERVER=http://"+addr, "POP_TOKEN="+token)}
@@ -80,7 +80,7 @@ func TestG32_AServerAndAPullerApartRunAgendasOfThoseWhoHaveATokenForIt(t *testin
 	contains(t, alice.fail(1, "apply", "-f", quickstart+"/objects"), "operate")
 	admin.do("apply", "-f", quickstart+"/objects")
 
-	health := freeaddr.New(t)
+	health := addrtest.Free(t)
 	puller := worker.background("pull", "--insight", "text", "--insight", "urgent", "--handlers", quickstart+"/handlers.yaml",
 		"--session", "w1", "--work", x.dir+"/work", "--slots", "4", "--health", health)
 	eventually(t, "the puller is ready", func() bool { status, _ := fetch(t, "http://"+health+"/readyz"); return status == http.StatusOK })
@@ -136,7 +136,7 @@ func TestATokenIsMadeWithItsEntryForTheServer(t *testing.T) {
 			t.Fatalf("got %+v", made)
 		}
 	}
-	addr := freeaddr.New(t)
+	addr := addrtest.Free(t)
 	x.background("serve", "--addr", addr, "--tokens", x.write("tokens.yaml", file))
 	x.env = append(x.env, "POP_SERVER=http://"+addr)
 	c := x.client()

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pop-platform/pop/cmd/internal/freeaddr"
+	"github.com/pop-platform/pop/cmd/internal/addrtest"
 	"github.com/pop-platform/pop/core/client"
 	"github.com/pop-platform/pop/core/model"
 	"github.com/pop-platform/pop/providers/aws/awstest"
@@ -77,7 +77,7 @@ func newHouse(t *testing.T) *house {
 	h.bin, err = programs()
 	h.must(err)
 	for i := range h.addrs {
-		h.addrs[i] = freeaddr.New(t)
+		h.addrs[i] = addrtest.Free(t)
 	}
 	endpoint := awstest.New(awstest.Options{IndexLag: 50 * time.Millisecond}).Start(t)
 	h.write("pop.yaml", fmt.Sprintf(settings, ownerLease, filepath.Join(h.bin, "pop-plugin-aws"), endpoint))

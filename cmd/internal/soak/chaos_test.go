@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pop-platform/pop/cmd/internal/freeaddr"
+	"github.com/pop-platform/pop/cmd/internal/addrtest"
 	"github.com/pop-platform/pop/core/client"
 	"github.com/pop-platform/pop/core/model"
 )
@@ -114,7 +114,7 @@ type puller struct {
 func newChaos(t *testing.T) *chaos {
 	t.Helper()
 	dir := t.TempDir()
-	c := &chaos{T: t, dir: dir, binary: filepath.Join(dir, "pop"), addr: freeaddr.New(t), accepted: map[string]expected{}, did: map[string]int{}}
+	c := &chaos{T: t, dir: dir, binary: filepath.Join(dir, "pop"), addr: addrtest.Free(t), accepted: map[string]expected{}, did: map[string]int{}}
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", c.binary, "github.com/pop-platform/pop/cmd/pop")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pop-platform/pop/cmd/internal/freeaddr"
+	"github.com/pop-platform/pop/cmd/internal/addrtest"
 	"github.com/pop-platform/pop/core/client"
 	"github.com/pop-platform/pop/core/model"
 )
@@ -97,7 +97,7 @@ type soak struct {
 func newSoak(t *testing.T) *soak {
 	t.Helper()
 	dir := t.TempDir()
-	s := &soak{T: t, dir: dir, binary: filepath.Join(dir, "pop"), addr: freeaddr.New(t), accepted: map[string]bool{}}
+	s := &soak{T: t, dir: dir, binary: filepath.Join(dir, "pop"), addr: addrtest.Free(t), accepted: map[string]bool{}}
 	s.build("pop")
 	var err error
 	s.log, err = os.Create(filepath.Join(dir, "server.log"))

@@ -1,5 +1,5 @@
-// Package freeaddr finds addresses for the servers that tests start, kill and start again.
-package freeaddr
+// Package addrtest finds addresses for the servers that tests start, kill and start again.
+package addrtest
 
 import (
 	"math/rand/v2"
@@ -15,11 +15,11 @@ const (
 	ports     = 12_000
 )
 
-// New returns an address of this machine that nothing listens on.
-func New(t testing.TB) string {
+// Free returns an address of this machine that nothing listens on.
+func Free(t testing.TB) string {
 	t.Helper()
 	for range 100 {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(ports))) //nolint:gosec // no secret
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(ports)))
 		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", addr)
 		if err == nil {
 			_ = l.Close()
