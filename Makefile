@@ -12,7 +12,7 @@ PKG ?= ./...
 BENCH ?= .
 BENCHFLAGS ?=
 FUZZTIME ?= 10s
-TESTFLAGS := -timeout=12m
+TESTFLAGS := -timeout=20m
 
 # The media example really transcodes. Where ffmpeg is missing its tests are left out, and the last line says so; where CI is
 # set they are not left out, and fail.
