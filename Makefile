@@ -20,9 +20,10 @@ ifeq ($(CI)$(shell command -v ffmpeg >/dev/null && command -v ffprobe),)
 LEFT_OUT := %/examples/media
 endif
 
-# Likewise for the second opinion on the AWS drivers, which needs an emulator in Python.
+# The second opinion on the AWS drivers needs an emulator in Python. It is not yet steady enough to stop a landing, so CI is
+# without it too, and the first line says so.
 MOTO := bin/moto/bin/moto_server
-ifeq ($(CI)$(wildcard $(MOTO)),)
+ifeq ($(wildcard $(MOTO)),)
 WITHOUT_MOTO := %/providers/aws/mototest
 endif
 PACKAGES = $(filter-out $(LEFT_OUT) $(WITHOUT_MOTO),$(shell $(GO) list $(PKG)))
@@ -43,12 +44,12 @@ build: ## Build the binaries into bin/
 
 .PHONY: test
 test: ## Run all tests; those of examples/media need ffmpeg
+ifdef WITHOUT_MOTO
+	@echo 'NOT RUN: providers/aws/mototest, as moto is missing. Run make moto, which needs python3 with venv, and make test again.' >&2
+endif
 	@$(TOOL) gotestsum --format=standard-quiet -- $(TESTFLAGS) $(PACKAGES)
 ifdef LEFT_OUT
 	@echo 'NOT RUN: examples/media, as ffmpeg is missing. Install it (apt-get install ffmpeg, brew install ffmpeg) and run make test again.' >&2
-endif
-ifdef WITHOUT_MOTO
-	@echo 'NOT RUN: providers/aws/mototest, as moto is missing. Run make moto, which needs python3 with venv, and make test again.' >&2
 endif
 
 .PHONY: moto
