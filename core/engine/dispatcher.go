@@ -404,19 +404,14 @@ func (d *dispatcher) resolve(r *run) {
 	}
 }
 
-// take plans and commits a pass in memory. With it come the accounts of the metered customers it serves.
+// take serves a pass in memory. With it come the accounts of the metered customers it serves.
 func (d *dispatcher) take(insight *model.Insight) ([]scheduling.Pick, map[string]scheduling.Account) {
 	settings, now := SettingsOf(insight), d.now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.line.Configure(now, settings)
-	for {
-		planned := d.line.Plan(now, maxPass)
-		picks := d.line.Commit(planned)
-		if len(picks) > 0 || len(planned) == 0 { // else they were twins: a stale index can show an agenda in two places of the line
-			return picks, d.line.Accounts(picks)
-		}
-	}
+	picks := d.line.Serve(now, maxPass)
+	return picks, d.line.Accounts(picks)
 }
 
 // putBack takes picks back in line. What is not WAITING any more is dropped when it comes up again.

@@ -3,6 +3,7 @@ package scheduling
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"runtime"
 	"testing"
 	"time"
@@ -38,8 +39,7 @@ func busyPolicy(c int) Policy {
 
 // pass hands out 64 agendas and lets as many come, all of which have ended by the next pass.
 func pass(s *State, next *int64) {
-	picks := s.Plan(later, 64)
-	s.Commit(picks)
+	picks := s.Serve(later, 64)
 	for _, p := range picks {
 		*next++
 		it := Item{Ready: *next}
@@ -71,6 +71,23 @@ func TestAPassCostsTheSameWhateverWaitsAndHoweverManyAreIdle(t *testing.T) {
 		// A customer of 10 agendas runs out of those it had at the start only in the smallest, where 20 passes take 12.8 of each.
 		if got := cost(size[0], size[1], size[2]); got != want {
 			t.Errorf("20 passes take %d moves with %d waiting, %d idle and %d parked customers; %d with 1,000 waiting", got, size[0], size[1], size[2], want)
+		}
+	}
+}
+
+func TestAPassCostsTheLogarithmOfTheActiveCustomersAndAPreviewNothingMoreOfThem(t *testing.T) {
+	t.Parallel()
+	for _, active := range []int{100, 10_000, 100_000} {
+		s := fill(10*active, active, 0)
+		s.moves = 0
+		s.Serve(later, 64)
+		// The root goes down to a leaf at most, and is noted once more where it comes to rest.
+		if most := 64 * (bits.Len(uint(active)) + 1); s.moves > most {
+			t.Errorf("serving 64 agendas of %d customers takes %d moves, want %d at most", active, s.moves, most)
+		}
+		s.moves = 0
+		if n := len(s.Preview(later, 64, Change{})); n != 64 || s.moves > 2*64+1 {
+			t.Errorf("a preview of %d agendas of %d customers looks at %d of them, want 129 at most", n, active, s.moves)
 		}
 	}
 }
@@ -113,16 +130,15 @@ func BenchmarkPass(b *testing.B) {
 	}
 }
 
-// benchmarkPass measures what a pass of 64 takes, to plan and to commit it. That agendas come and end is not measured.
+// benchmarkPass measures what a pass of 64 takes. That agendas come and end is not measured.
 func benchmarkPass(b *testing.B, s *State, waiting int) {
 	next := int64(waiting)
+	runtime.GC() // of what fill has left, so that it isn't done meanwhile
 	b.ResetTimer()
 	for n := 0; n < b.N; {
 		var picks []Pick
 		for ; n < b.N && len(picks) < min(waiting/2, 4096); n++ { // stopping the clock takes longer than a pass
-			p := s.Plan(later, 64)
-			s.Commit(p)
-			picks = append(picks, p...)
+			picks = append(picks, s.Serve(later, 64)...)
 		}
 		b.StopTimer()
 		for _, p := range picks {

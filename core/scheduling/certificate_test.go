@@ -41,8 +41,8 @@ func TestTheCertificateShowsAPlannerThatIsNotFair(t *testing.T) {
 	t.Parallel()
 	s := New(Settings{})
 	flood(s, 100, "favourite", "other")
-	for i := range int64(50) {
-		s.Commit([]Pick{{"favourite", item(2*i + 1)}})
+	for range 50 {
+		s.serveNext(s.customers["favourite"])
 	}
 	cert := s.Certificate(later, 2)
 	if cert.Holds || cert.Lag < 49 || cert.Bound != 2 {
@@ -112,8 +112,7 @@ func TestTheCertificateCountsAndNamesTheBusiestCustomers(t *testing.T) {
 		}
 	}
 	s.Add(later, "scheduled", weight(1), item(later+5))
-	picks := s.Plan(later, 5)
-	s.Commit(picks)
+	picks := s.Serve(later, 5)
 	s.SetInFlight(later, picks[0].Customer, Policy{Weight: 1, Cap: 1}, picks[0].Item, later)
 	cert := s.Certificate(later, 3)
 	var top []string
@@ -217,7 +216,7 @@ func TestDwellIsTheTimeFromReadinessToService(t *testing.T) {
 		s.Add(0, "a", weight(1), item(i*second)) // ready one after the other
 	}
 	for i := range int64(100) {
-		s.Commit(s.Plan(i*second+second/2, 1))
+		s.Serve(i*second+second/2, 1)
 	}
 	v, _ := s.Service(100*second, "a")
 	if v.P50 < 400*time.Millisecond || v.P50 > 600*time.Millisecond {

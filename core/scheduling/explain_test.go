@@ -15,7 +15,7 @@ func TestAnExplanationGivesEveryReasonThatHoldsWithItsRemedy(t *testing.T) {
 	t.Parallel()
 	hour := int64(time.Hour)
 	now := 1000 * hour
-	served := func(s *State) { s.Commit(s.Plan(now, 100)) }
+	served := func(s *State) { s.Serve(now, 100) }
 	for name, test := range map[string]struct {
 		settings Settings
 		policy   Policy
@@ -106,7 +106,7 @@ func TestOnlyWhatWaitsIsExplained(t *testing.T) {
 	t.Parallel()
 	s := New(Settings{})
 	flood(s, 2, "a")
-	s.Commit(s.Plan(later, 1))
+	s.Serve(later, 1)
 	for _, name := range []string{"a", "b"} {
 		if _, ok := s.Explain(later, name, item(1)); ok {
 			t.Errorf("%s: the agenda does not wait", name)

@@ -16,7 +16,7 @@ func TestCustomersThatMayNotRunDoNotHideTheOthers(t *testing.T) {
 	for i := range 60 {
 		w.submit(100, fmt.Sprint("capped", i), Policy{Weight: 1, Cap: 1})
 	}
-	w.state.Commit(w.state.Plan(w.now, 60)) // all of them are at their caps now
+	w.state.Serve(w.now, 60) // all of them are at their caps now
 	w.submit(100, "light", weight(1))
 	if got := count(customers(w.state.Plan(w.now, 100))); got["light"] != 100 {
 		t.Errorf("the light customer got %d of 100 places: %v", got["light"], got)
@@ -82,8 +82,7 @@ func TestAFreedPlaceIsFilledInTheNextPass(t *testing.T) {
 	for i := range 10 {
 		s.Add(later, "a", Policy{Weight: 1, Cap: 2}, item(int64(i)))
 	}
-	picks := s.Plan(later, 10)
-	s.Commit(picks)
+	picks := s.Serve(later, 10)
 	if len(picks) != 2 || len(s.Plan(later, 10)) != 0 {
 		t.Fatalf("%d picks at a cap of 2", len(picks))
 	}
@@ -99,7 +98,7 @@ func TestAFullInsightDoesNotHoldAnother(t *testing.T) {
 	full, other := New(Settings{QueueSize: 1}), New(Settings{QueueSize: 1})
 	flood(full, 10, "a")
 	flood(other, 10, "a")
-	full.Commit(full.Plan(later, 10))
+	full.Serve(later, 10)
 	if len(full.Plan(later, 10)) != 0 || len(other.Plan(later, 10)) != 1 {
 		t.Error("each insight has its own room")
 	}

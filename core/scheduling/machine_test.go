@@ -292,15 +292,13 @@ func (m *machine) restore() {
 func (m *machine) pass(n int) {
 	virtual := m.state.virtual
 	picks := m.state.Plan(m.now, n)
-	if m.draw(4) == 0 && len(picks) > 0 {
-		picks = picks[:m.draw(len(picks)+1)] // the rest could not be written
-		n = len(picks)
-	}
 	room := m.audit.room()
 	if m.naive != nil {
 		m.naive.check(m.audit, picks)
 	}
-	m.state.Commit(picks)
+	if served := m.state.Serve(m.now, n); !slices.Equal(picks, served) {
+		m.audit.violate("%v are served, planned were %v", served, picks)
+	}
 	for _, p := range picks {
 		m.tell(func() { m.audit.serve(p) })
 		m.flights = append(m.flights, p.Item)

@@ -8,14 +8,49 @@ type Pick struct {
 	Item     Item
 }
 
-// Plan returns the next agendas to serve at the time, in order: at most n, and no more than the queue and the limits of the
-// insight and of its customers allow. Time passes to now; nothing else changes.
+// Serve takes the next agendas out of line at the time and returns them in order: at most n, and no more than the queue and the
+// limits of the insight and of its customers allow. They are in flight from then on, and charged.
 //
-// It looks at no more than 2n+1 customers, whatever waits: whoever is served next is the root of the heap, a child of one who was
-// looked at, or one who was served.
-func (s *State) Plan(now int64, n int) []Pick {
+// An agenda that is in flight already was in line twice, for a stale view of the store: its twin is dropped.
+func (s *State) Serve(now int64, n int) []Pick {
 	s.advance(now)
-	return s.plan(min(n, s.room()))
+	n = min(n, s.room(), s.waiting)
+	if n <= 0 || s.active.len() == 0 {
+		return nil
+	}
+	served := make([]Pick, 0, n)
+	for len(served) < n && s.active.len() > 0 {
+		if p, ok := s.serveNext(s.active.slots[0].value); ok {
+			served = append(served, p)
+		}
+	}
+	s.pace.serve(len(served))
+	if s.virtual > maxVirtual {
+		s.rebase()
+	}
+	return served
+}
+
+// serveNext serves the first agenda of a customer, unless it is in flight already.
+func (s *State) serveNext(c *customer) (Pick, bool) {
+	item := c.ready.pop()
+	s.waiting--
+	_, twin := s.flights[item.ID]
+	if !twin {
+		step, cost := s.step(c), s.cost(c)
+		c.record.lag.measure(c.tag - s.virtual)
+		s.virtual = max(s.virtual, c.tag)
+		c.tag += step
+		s.sequence++
+		c.sequence = s.sequence
+		c.account.use(&c.policy, s.now)
+		c.inFlight++
+		s.queued++
+		s.flights[item.ID] = flight{customer: c, charged: cost}
+		s.fairness.serve(s, c, item, cost, step)
+	}
+	s.settle(c)
+	return Pick{c.name, item}, !twin
 }
 
 // room returns how many agendas the insight may serve.
@@ -41,6 +76,10 @@ type candidate struct {
 	allowed  int
 }
 
+// plan returns the next n agendas to serve if there is room for them, and changes nothing.
+//
+// It looks at no more than 2n+1 customers, whatever waits: whoever is served next is the root of the heap, a child of one who was
+// looked at, or one who was served.
 func (s *State) plan(n int) []Pick {
 	n = min(n, s.waiting)
 	if n <= 0 || s.active.len() == 0 {
@@ -81,52 +120,6 @@ func (s *State) consider(next *heap[candidate], position int) {
 		active := &s.active.slots[position]
 		next.push(active.key, candidate{customer: active.value})
 	}
-}
-
-// Commit serves what [State.Plan] returned, or a prefix of it, with nothing in between, and returns what it has served. That is all
-// of it, unless an agenda was put in line twice with different places: it is served once, and its twin is dropped.
-func (s *State) Commit(picks []Pick) []Pick {
-	served := make([]Pick, 0, len(picks))
-	for _, p := range picks {
-		c := s.customers[p.Customer]
-		switch {
-		case c == nil:
-			continue
-		case c.ready.n > 0 && c.ready.first() == p.Item:
-			c.ready.pop()
-		case !c.ready.remove(p.Item):
-			continue
-		}
-		s.waiting--
-		if _, twin := s.flights[p.Item.ID]; twin {
-			s.settle(c)
-			continue
-		}
-		s.serve(c, p.Item)
-		served = append(served, p)
-	}
-	s.pace.serve(len(served))
-	if s.virtual > maxVirtual {
-		s.rebase()
-	}
-	return served
-}
-
-// serve charges a customer for an agenda that is in flight from now on.
-func (s *State) serve(c *customer, item Item) {
-	s.land(item.ID) // it may have been in line twice, for a stale view of the store
-	step, cost := s.step(c), s.cost(c)
-	c.record.lag.measure(c.tag - s.virtual)
-	s.virtual = max(s.virtual, c.tag)
-	c.tag += step
-	s.sequence++
-	c.sequence = s.sequence
-	c.account.use(&c.policy, s.now)
-	c.inFlight++
-	s.queued++
-	s.flights[item.ID] = flight{customer: c, charged: cost}
-	s.fairness.serve(s, c, item, cost, step)
-	s.settle(c)
 }
 
 // rebase moves the tags down.

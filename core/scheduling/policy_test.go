@@ -13,8 +13,7 @@ func ms(n int64) int64 { return n * int64(time.Millisecond) }
 
 // drainAt serves whatever may be served at a time and returns how many.
 func drainAt(s *State, now int64) int {
-	picks := s.Plan(now, 1000)
-	s.Commit(picks)
+	picks := s.Serve(now, 1000)
 	return len(picks)
 }
 
@@ -142,8 +141,7 @@ func TestLoweringACapLetsWhatRunsFinish(t *testing.T) {
 	for i := range 20 {
 		s.Add(later, "a", Policy{Weight: 1, Cap: 5}, item(int64(i)))
 	}
-	picks := s.Plan(later, 10)
-	s.Commit(picks)
+	picks := s.Serve(later, 10)
 	s.SetPolicy(later, "a", Policy{Weight: 1, Cap: 2})
 	for i, p := range picks {
 		if all, _ := s.InFlight(); all != 5-i {
@@ -164,8 +162,7 @@ func TestTheQueueHasRoomAgainOnceAnAgendaIsClaimedAndTheInsightOnceOneHasEnded(t
 	t.Parallel()
 	s := New(Settings{QueueSize: 3, Cap: 5})
 	flood(s, 20, "a")
-	picks := s.Plan(later, 10)
-	s.Commit(picks)
+	picks := s.Serve(later, 10)
 	if len(picks) != 3 || len(s.Plan(later, 10)) != 0 {
 		t.Fatalf("%d on a queue of 3", len(picks))
 	}
@@ -189,8 +186,7 @@ func TestARefundGivesBackThePlaceTheRateTheQuotaAndTheCharge(t *testing.T) {
 	s.Add(later, "a", p, item(2))
 	s.Add(later, "b", weight(1), item(3))
 	s.Add(later, "b", weight(1), item(4))
-	picks := s.Plan(later, 1)
-	s.Commit(picks)
+	picks := s.Serve(later, 1)
 	s.Refund(later, picks[0].Item.ID)
 	if diff := cmp.Diff([]Pick{{"b", item(3)}, {"a", item(2)}, {"b", item(4)}}, s.Plan(later, 10)); diff != "" {
 		t.Errorf("a has been served nothing: %s", diff)
@@ -249,15 +245,13 @@ func TestOnlyCustomersWithARateOrAQuotaHaveAccountsToKeepBeforeAPass(t *testing.
 	t.Parallel()
 	s := New(Settings{})
 	s.Add(later, "free", Policy{Weight: 1, Cap: 3}, item(1))
-	picks := s.Plan(later, 9)
-	s.Commit(picks)
+	picks := s.Serve(later, 9)
 	if accounts := s.Accounts(picks); accounts != nil {
 		t.Errorf("accounts to keep: %v", accounts)
 	}
 	s.Add(later, "rated", Policy{Weight: 1, Rate: Rate{Count: 1, Per: 1}}, item(2))
 	s.Add(later, "rationed", Policy{Weight: 1, Quota: Quota{Limit: 1, Per: 1}}, item(3))
-	picks = s.Plan(later, 9)
-	s.Commit(picks)
+	picks = s.Serve(later, 9)
 	accounts := s.Accounts(picks)
 	if len(accounts) != 2 || accounts["rated"].Arrival != later+1 || accounts["rationed"].Used != 1 {
 		t.Errorf("accounts to keep: %v", accounts)

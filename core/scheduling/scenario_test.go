@@ -51,8 +51,7 @@ func (w *world) submit(n int, customer string, p Policy) {
 
 // turn fills the free slots, and lets the next agenda end.
 func (w *world) turn() bool {
-	picks := w.state.Plan(w.now, w.slots-len(w.running))
-	w.state.Commit(picks)
+	picks := w.state.Serve(w.now, w.slots-len(w.running))
 	for _, p := range picks {
 		w.state.SetInFlight(w.now, p.Customer, w.state.customers[p.Customer].policy, p.Item, max(w.now, 1))
 		w.waits[p.Customer] = append(w.waits[p.Customer], len(w.order)-w.at[p.Item.ID])

@@ -22,7 +22,7 @@ type State struct {
 	queued    int    // agendas in flight that are not claimed
 	mean      float64
 	forgetAt  int // look for customers to forget once there are so many
-	moves     int // in heaps, and of plans to candidates: what passes cost
+	moves     int // in the heap of the active, and of customers that previews look at: what both cost
 	fairness  fairness
 	pace      pace
 }

@@ -17,9 +17,6 @@ import (
 // origin is when simulated time begins: midnight, so that quotas by the day begin with it.
 const origin = int64(50 * 365 * 24 * time.Hour)
 
-// maxPass is the most agendas of a pass, as in a server.
-const maxPass = 128
-
 // Run simulates a scenario.
 func Run(ctx context.Context, s *Scenario) (*Result, error) {
 	if err := s.Validate(); err != nil {
@@ -136,14 +133,11 @@ func (r *runner) fill() {
 			r.claim(r.queue[0])
 			r.queue = r.queue[1:]
 		}
-		picks := r.state.Plan(r.now, maxPass)
+		picks := r.state.Serve(r.now, 1) // one, as it is measured after each
 		if len(picks) == 0 {
 			return
 		}
-		for i, p := range picks {
-			r.state.Commit(picks[i : i+1])
-			r.serve(p)
-		}
+		r.serve(picks[0])
 		r.queue = append(r.queue, picks...)
 	}
 }
