@@ -1,96 +1,94 @@
 package aws_test
 
 import (
-	"maps"
+	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/pop-platform/pop/plugins/driver"
 	"github.com/pop-platform/pop/providers/aws"
 	"github.com/pop-platform/pop/providers/aws/awstest"
 )
 
-// recorder notes the actions of IAM that calls need.
-type recorder struct {
-	mu      sync.Mutex
-	actions map[string]bool
+// guard allows what a policy allows, and remembers which parts of it were needed.
+type guard struct {
+	mu     sync.Mutex
+	off    bool
+	grants []awstest.Grant
+	needed map[awstest.Grant]bool
 }
 
-// renamed are the operations that IAM calls otherwise.
-var renamed = map[string]string{"SendMessageBatch": "SendMessage", "DeleteMessageBatch": "DeleteMessage"}
-
-func (r *recorder) note(c aws.Call) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	service := strings.ToLower(c.Service)
-	if in, ok := c.Input.(*dynamodb.TransactWriteItemsInput); ok {
-		for _, it := range in.TransactItems {
-			switch {
-			case it.Put != nil:
-				r.actions["dynamodb:PutItem"] = true
-			case it.Delete != nil:
-				r.actions["dynamodb:DeleteItem"] = true
-			case it.ConditionCheck != nil:
-				r.actions["dynamodb:ConditionCheckItem"] = true
-			}
-		}
-		return
+func (g *guard) allow(a awstest.Access) (allowed bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.off {
+		return true
 	}
-	name := c.Operation
-	if other, ok := renamed[name]; ok {
-		name = other
-	}
-	r.actions[service+":"+name] = true
-}
-
-func actionsOf(p aws.Policy) []string {
-	all := map[string]bool{}
-	for _, s := range p.Statement {
-		for _, a := range s.Action {
-			all[a] = true
+	for _, part := range g.grants {
+		if part.Allows(a) {
+			allowed, g.needed[part] = true, true
 		}
 	}
-	return slices.Sorted(maps.Keys(all))
+	return allowed
 }
 
-// TestThePolicyAllowsWhatTheDriversCallAndNoMore makes every kind of call that the drivers make, and compares the actions that they need with
-// those of the policy.
+// TestThePolicyAllowsWhatTheDriversCallAndNoMore makes every kind of call that the drivers make, on a stand-in that denies what the policy
+// does not allow. Each action of the policy must be needed, on each of its resources.
 func TestThePolicyAllowsWhatTheDriversCallAndNoMore(t *testing.T) {
-	server := awstest.New(awstest.Options{})
-	r := &recorder{actions: map[string]bool{}}
-	o := options()
-	o.Transport, o.Observe = server, r.note
-	config := at("http://aws.test")
-	config.Store.Bodies.Bucket = "bodies"
-	exercise(t, openStore(t, config, o), openQueue(t, config, o))
+	all := at("http://aws.test")
+	all.Store.Table, all.Store.Tables, all.Queue.Prefix = "studio", map[string]string{"busy": "studio-busy"}, "studio-"
+	objects, checkOnly := all, all
+	objects.Store.Bodies.Bucket, objects.Store.Bodies.Prefix = "bodies", "of/studio/"
+	checkOnly.Store.CheckOnly, checkOnly.Queue.CheckOnly = true, true
+	for name, config := range map[string]aws.Config{"all": all, "bodies in a bucket": objects, "made by others": checkOnly} {
+		t.Run(name, func(t *testing.T) {
+			policy, err := aws.PolicyFor(config, awstest.Account)
+			if err != nil {
+				t.Fatal(err)
+			}
+			grants, err := awstest.Grants(policy.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			g := &guard{grants: grants, needed: map[awstest.Grant]bool{}}
+			network := &faults{next: awstest.New(awstest.Options{Allow: g.allow})}
+			o := options()
+			o.Transport = network
+			if config.Store.CheckOnly {
+				g.off = true
+				furnish(t, openStore(t, all, o), openQueue(t, all, o))
+				g.off = false
+			}
+			exercise(t, openStore(t, config, o), openQueue(t, config, o), network)
+			for _, part := range grants {
+				if !g.needed[part] {
+					t.Errorf("no call needs %s on %s", part.Action, part.Pattern)
+				}
+			}
+		})
+	}
+}
 
-	policy, err := aws.PolicyFor(config, "123456789012")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(slices.Sorted(maps.Keys(r.actions)), actionsOf(policy)); diff != "" {
-		t.Errorf("actions (-called +allowed):\n%s", diff)
-	}
+const hints = "hints"
 
-	config.Store.CheckOnly, config.Queue.CheckOnly, config.Store.Bodies.Bucket = true, true, ""
-	r.actions = map[string]bool{}
-	exercise(t, openStore(t, config, o), openQueue(t, config, o))
-	if policy, err = aws.PolicyFor(config, "123456789012"); err != nil {
-		t.Fatal(err)
+// furnish makes tables and a queue, and an index on tables that are there, unless others have made them.
+func furnish(t *testing.T, s *aws.Store, q *aws.Queue) {
+	t.Helper()
+	for _, indexes := range [][]string{{"one"}, {"one", "two"}} {
+		kinds := []driver.KindSchema{{Kind: "k", Indexes: indexes}, {Kind: "busy", Indexes: indexes}}
+		if _, err := s.Migrate(t.Context(), driver.MigrateRequest{Schema: driver.Schema{Kinds: kinds}}); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if diff := cmp.Diff(slices.Sorted(maps.Keys(r.actions)), actionsOf(policy)); diff != "" {
-		t.Errorf("actions with what others have made (-called +allowed):\n%s", diff)
+	if err := q.Ensure(t.Context(), driver.EnsureRequest{Queue: hints}); err != nil {
+		t.Fatal(err)
 	}
 }
 
 // exercise makes every kind of call.
-func exercise(t *testing.T, s *aws.Store, q *aws.Queue) {
+func exercise(t *testing.T, s *aws.Store, q *aws.Queue, network *faults) {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -99,68 +97,80 @@ func exercise(t *testing.T, s *aws.Store, q *aws.Queue) {
 		}
 	}
 	ctx := t.Context()
-	for _, indexes := range [][]string{{"one"}, {"one", "two"}} {
-		_, err := s.Migrate(ctx, driver.MigrateRequest{Schema: driver.Schema{Kinds: []driver.KindSchema{{Kind: "k", Indexes: indexes}}}})
-		must(err)
-	}
-	key := func(sort string) driver.Key { return driver.Key{Kind: "k", Part: "p", Sort: sort} }
-	put := func(sort string, body []byte) driver.Op {
-		return driver.Op{Record: driver.Record{Key: key(sort), Body: body, ExpireAt: time.Now().Add(time.Hour)}}
-	}
-	remove := func(sort string) driver.Op {
-		return driver.Op{Type: driver.Delete, Record: driver.Record{Key: key(sort)}}
-	}
-	absent := func(op driver.Op) driver.Op {
-		op.Cond = driver.IfAbsent
-		return op
-	}
-	write := func(groups ...driver.Group) {
-		t.Helper()
-		resp, err := s.Write(ctx, driver.WriteRequest{Groups: groups})
-		must(err)
-		for _, result := range resp.Results {
-			must(result.Err)
+	furnish(t, s, q)
+	for _, kind := range []driver.Kind{"k", "busy"} {
+		key := func(sort string) driver.Key { return driver.Key{Kind: kind, Part: "p", Sort: sort} }
+		put := func(sort string, body []byte) driver.Op {
+			return driver.Op{Record: driver.Record{
+				Key: key(sort), Body: body, ExpireAt: time.Now().Add(time.Hour), Index: []driver.IndexEntry{{Index: "one", Part: "i", Sort: sort}},
+			}}
 		}
+		remove := func(sort string) driver.Op {
+			return driver.Op{Type: driver.Delete, Record: driver.Record{Key: key(sort)}}
+		}
+		absent := func(op driver.Op) driver.Op {
+			op.Cond = driver.IfAbsent
+			return op
+		}
+		write := func(groups ...driver.Group) {
+			t.Helper()
+			resp, err := s.Write(ctx, driver.WriteRequest{Groups: groups})
+			must(err)
+			for _, result := range resp.Results {
+				must(result.Err)
+			}
+		}
+		write(driver.Group{put("a", nil)}, driver.Group{put("b", nil)})
+		write(driver.Group{put("large", incompressible(20_000))})
+		network.instead = func(_ string, r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodGet { // of an object, which is replaced just before
+				network.instead = nil
+				write(driver.Group{put("large", incompressible(30_000))})
+			}
+			return nil, nil
+		}
+		read, err := s.Get(ctx, driver.GetRequest{Keys: []driver.Key{key("large")}})
+		must(err)
+		if len(read.Records[0].Body) < 20_000 {
+			t.Error("a large body is not there")
+		}
+		network.instead = nil
+		write(driver.Group{remove("large")})
+		write(driver.Group{absent(put("c", nil)), remove("a"), absent(driver.Op{Type: driver.Check, Record: driver.Record{Key: key("d")}})})
+		for _, index := range []string{"", "one"} {
+			part := map[string]string{"": "p", "one": "i"}[index]
+			found, err := s.Scan(ctx, driver.ScanRequest{Kind: kind, Index: index, Part: part})
+			must(err)
+			if len(found.Records) != 2 {
+				t.Errorf("index %q has %d records, want 2", index, len(found.Records))
+			}
+		}
+		write(driver.Group{remove("b")}, driver.Group{remove("c")})
 	}
-	write(driver.Group{put("a", nil)}, driver.Group{put("b", nil)})
-	write(driver.Group{put("large", incompressible(20_000))})
-	read, err := s.Get(ctx, driver.GetRequest{Keys: []driver.Key{key("large")}})
-	must(err)
-	if len(read.Records[0].Body) != 20_000 {
-		t.Error("a large body is not there")
-	}
-	write(driver.Group{remove("large")})
-	write(driver.Group{absent(put("c", nil)), remove("a"), absent(driver.Op{Type: driver.Check, Record: driver.Record{Key: key("d")}})})
-	write(driver.Group{remove("b")}, driver.Group{remove("c")})
-	_, err = s.Scan(ctx, driver.ScanRequest{Kind: "k", Part: "p"})
-	must(err)
 	must(s.CheckHealth(ctx))
 
-	const name = "hints"
-	must(q.Ensure(ctx, driver.EnsureRequest{Queue: name}))
-	_, err = q.Send(ctx, driver.SendRequest{Queue: name, Messages: []driver.Message{{Body: []byte("x")}}})
+	_, err := q.Send(ctx, driver.SendRequest{Queue: hints, Messages: []driver.Message{{Body: []byte("x")}}})
 	must(err)
-	got, err := q.Receive(ctx, driver.ReceiveRequest{Queue: name, Max: 1, Lease: time.Minute})
+	got, err := q.Receive(ctx, driver.ReceiveRequest{Queue: hints, Max: 1, Lease: time.Minute})
 	must(err)
-	must(q.Ack(ctx, driver.AckRequest{Queue: name, Receipts: []string{got.Deliveries[0].Receipt}}))
-	_, err = q.Depth(ctx, driver.DepthRequest{Queue: name})
+	must(q.Ack(ctx, driver.AckRequest{Queue: hints, Receipts: []string{got.Deliveries[0].Receipt}}))
+	_, err = q.Depth(ctx, driver.DepthRequest{Queue: hints})
 	must(err)
-	must(q.Purge(ctx, driver.PurgeRequest{Queue: name}))
+	must(q.Purge(ctx, driver.PurgeRequest{Queue: hints}))
 }
 
-func TestThePolicyNamesTheTablesAndQueuesOfTheConfiguration(t *testing.T) {
-	config := aws.Config{Region: "eu-central-1", Store: aws.StoreConfig{Table: "studio", Tables: map[string]string{"run": "studio-run"}}, Queue: aws.QueueConfig{Prefix: "studio-"}}
-	policy, err := aws.PolicyFor(config, "123456789012")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := policy.String()
-	for _, arn := range []string{
-		"arn:aws:dynamodb:eu-central-1:123456789012:table/studio", "arn:aws:dynamodb:eu-central-1:123456789012:table/studio-run/index/*",
-		"arn:aws:sqs:eu-central-1:123456789012:studio-*",
+// TestThePolicyNamesItsPartOfAWS looks at the names that resources have in regions apart from all others.
+func TestThePolicyNamesItsPartOfAWS(t *testing.T) {
+	for region, want := range map[string]string{
+		"eu-central-1": "arn:aws:dynamodb:eu-central-1:*:table/pop", "cn-north-1": "arn:aws-cn:dynamodb:cn-north-1:*:table/pop",
+		"us-gov-west-1": "arn:aws-us-gov:dynamodb:us-gov-west-1:*:table/pop", "": "arn:aws:dynamodb:*:*:table/pop",
 	} {
-		if !strings.Contains(text, `"`+arn+`"`) {
-			t.Errorf("%s is not in\n%s", arn, text)
+		policy, err := aws.PolicyFor(aws.Config{Region: region}, "*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(policy.Statement[0].Resource, want) {
+			t.Errorf("region %q: %s, want %s", region, policy.Statement[0].Resource, want)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -79,10 +80,23 @@ func newHouse(t *testing.T) *house {
 	for i := range h.addrs {
 		h.addrs[i] = addrtest.Free(t)
 	}
-	endpoint := awstest.New(awstest.Options{IndexLag: 50 * time.Millisecond}).Start(t)
+	endpoint := awstest.New(awstest.Options{IndexLag: 50 * time.Millisecond, Allow: h.policy()}).Start(t)
 	h.write("pop.yaml", fmt.Sprintf(settings, ownerLease, filepath.Join(h.bin, "pop-plugin-aws"), endpoint))
 	h.write("tokens.yaml", fmt.Sprintf("tokens:\n- {token: \"sha256:%x\", subject: admin, global: true, roles: [read, submit, operate, pull]}\n", sha256.Sum256([]byte(adminToken))))
 	return h
+}
+
+// policy returns what the policy allows that the plugin prints for the role of a server.
+func (h *house) policy() func(awstest.Access) bool {
+	h.Helper()
+	cmd := exec.CommandContext(h.Context(), filepath.Join(h.bin, "pop-plugin-aws"), "policy", "--account", awstest.Account, "--region", "us-east-1")
+	document, err := cmd.Output()
+	h.must(err)
+	grants, err := awstest.Grants(string(document))
+	h.must(err)
+	return func(a awstest.Access) bool {
+		return slices.ContainsFunc(grants, func(g awstest.Grant) bool { return g.Allows(a) })
+	}
 }
 
 func (h *house) must(err error) {

@@ -19,13 +19,21 @@ import (
 type Options struct {
 	// IndexLag is how long a write takes to show in an index.
 	IndexLag time.Duration
+	// Allow is asked what the policy of the caller allows, for each request, from any goroutine. Without it everything is.
+	Allow func(Access) bool
+	// Ahead is by how much the clock of AWS is ahead of this machine's. Requests whose time differs by more than five minutes are refused.
+	Ahead time.Duration
+	// Expired is an access key whose credentials have expired.
+	Expired string
 }
 
 // Server is DynamoDB and SQS, and as much of S3 as large bodies need.
 type Server struct {
-	opts Options
+	opts   Options
+	region string
 
 	mu      sync.Mutex
+	others  map[string]*Server // by region, for all but the first
 	tables  map[string]*table
 	queues  map[string]*queue // by URL
 	objects map[string][]byte // by path
@@ -36,9 +44,27 @@ type Server struct {
 // Calls counts requests by operation, such as "PutItem".
 type Calls map[string]int
 
-// New returns a server without tables and queues.
-func New(o Options) *Server {
-	return &Server{opts: o, tables: map[string]*table{}, queues: map[string]*queue{}, objects: map[string][]byte{}, calls: Calls{}, news: make(chan struct{})}
+// New returns a server without tables and queues. Its own region is us-east-1: what is made there is in no other.
+func New(o Options) *Server { return newServer(o, homeRegion) }
+
+func newServer(o Options, region string) *Server {
+	return &Server{
+		opts: o, region: region, others: map[string]*Server{},
+		tables: map[string]*table{}, queues: map[string]*queue{}, objects: map[string][]byte{}, calls: Calls{}, news: make(chan struct{}),
+	}
+}
+
+// in returns the server of a region.
+func (s *Server) in(region string) *Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if region == s.region {
+		return s
+	}
+	if s.others[region] == nil {
+		s.others[region] = newServer(s.opts, region)
+	}
+	return s.others[region]
 }
 
 // Start serves until the test ends and returns the URL.
@@ -132,14 +158,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var answer any
-	if op, known := operations[target]; err == nil && known {
-		_, name, _ := strings.Cut(target, ".")
-		s.mu.Lock()
-		s.calls[name]++
-		s.mu.Unlock()
-		answer, err = op(s, r, body)
-	} else if err == nil {
-		err = &fault{Type: "UnknownOperationException", Message: target}
+	w.Header().Set("Date", time.Now().Add(s.opts.Ahead).UTC().Format(http.TimeFormat))
+	if err == nil {
+		err = s.authenticate(r)
+	}
+	if err == nil {
+		answer, err = s.answer(r, target, body)
 	}
 	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
 	if f := (*fault)(nil); errors.As(err, &f) {
@@ -152,4 +176,37 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer = map[string]any{"__type": "InternalServerError", "message": err.Error()}
 	}
 	_ = json.NewEncoder(w).Encode(answer) // the client may have gone
+}
+
+// authenticate refuses requests that are signed too long ago or with credentials that have expired. Signatures are not checked.
+func (s *Server) authenticate(r *http.Request) error {
+	if key, _ := signer(r); key != "" && key == s.opts.Expired {
+		return &fault{Type: "com.amazon.coral.service#ExpiredTokenException", Message: "The security token included in the request is expired"}
+	}
+	const format, most = "20060102T150405Z", 5 * time.Minute
+	now := time.Now().Add(s.opts.Ahead)
+	if at, err := time.Parse(format, r.Header.Get("X-Amz-Date")); err == nil && now.Sub(at).Abs() > most {
+		return &fault{
+			Type:    "com.amazon.coral.service#InvalidSignatureException",
+			Message: "Signature expired: " + at.Format(format) + " is now earlier than " + now.Add(-most).UTC().Format(format),
+		}
+	}
+	return nil
+}
+
+// answer makes an operation if it is allowed.
+func (s *Server) answer(r *http.Request, target string, body []byte) (any, error) {
+	op, known := operations[target]
+	if !known {
+		return nil, &fault{Type: "UnknownOperationException", Message: target}
+	}
+	_, name, _ := strings.Cut(target, ".")
+	s.mu.Lock()
+	s.calls[name]++
+	s.mu.Unlock()
+	_, region := signer(r)
+	if f := s.refused(accesses(region, target, body)...); f != nil {
+		return nil, f
+	}
+	return op(s.in(region), r, body)
 }

@@ -57,7 +57,7 @@ func (s *Server) createQueue(r *http.Request, in *struct {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	url := "http://" + r.Host + "/000000000000/" + in.QueueName
+	url := "http://" + r.Host + "/" + Account + "/" + in.QueueName
 	if q := s.queues[url]; q != nil {
 		for name, value := range in.Attributes {
 			if q.attributes[name] != value {
@@ -79,12 +79,16 @@ func (s *Server) createQueue(r *http.Request, in *struct {
 	return map[string]string{"QueueUrl": url}, nil
 }
 
-func arn(name string) string { return "arn:aws:sqs:us-east-1:000000000000:" + name }
+func queueARN(region, name string) string {
+	return "arn:aws:sqs:" + region + ":" + Account + ":" + name
+}
+
+func (s *Server) arn(name string) string { return queueARN(s.region, name) }
 
 // byARN returns a queue; s.mu is held.
 func (s *Server) byARN(wanted string) *queue {
 	for _, q := range s.queues {
-		if arn(q.name) == wanted {
+		if s.arn(q.name) == wanted {
 			return q
 		}
 	}
@@ -94,7 +98,7 @@ func (s *Server) byARN(wanted string) *queue {
 func (s *Server) getQueueURL(r *http.Request, in *struct{ QueueName string }) (any, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	url := "http://" + r.Host + "/000000000000/" + in.QueueName
+	url := "http://" + r.Host + "/" + Account + "/" + in.QueueName
 	if s.queues[url] == nil {
 		return nil, noQueue()
 	}
@@ -119,7 +123,7 @@ func (s *Server) getQueueAttributes(_ *http.Request, in *struct {
 		}
 	}
 	known := map[string]string{
-		"QueueArn": arn(q.name), "ApproximateNumberOfMessages": strconv.Itoa(ready),
+		"QueueArn": s.arn(q.name), "ApproximateNumberOfMessages": strconv.Itoa(ready),
 		"ApproximateNumberOfMessagesNotVisible": strconv.Itoa(len(q.messages) - ready),
 	}
 	answer := map[string]string{}
