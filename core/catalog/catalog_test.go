@@ -176,6 +176,38 @@ func TestListPagesInOrderOfIDs(t *testing.T) {
 	}
 }
 
+func TestPrefetchReadsWhatMemoryLacksInOneCall(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	base := memdriver.NewStore(memdriver.StoreOptions{})
+	faulty := memdriver.NewFaultyStore(base.Open(), nil)
+	st := must[*store.Store](t)(store.Open(t.Context(), faulty, driver.Schema{Kinds: Schema()}))
+	c := New(st, Options{Now: func() time.Time { return now }})
+	for _, id := range []string{"a", "b", "c"} {
+		must[Entry[model.Customer]](t)(c.Customers.Create(t.Context(), customer(id)))
+	}
+	must[Entry[model.Customer]](t)(c.Customers.Get(t.Context(), "a"))
+	reads := func(want memdriver.Count, ids ...string) {
+		t.Helper()
+		faulty.ResetCounts()
+		if err := c.Customers.Prefetch(t.Context(), ids...); err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []string{"a", "b", "c"} {
+			must[Entry[model.Customer]](t)(c.Customers.Get(t.Context(), id))
+		}
+		if got := faulty.Counts()[memdriver.Get]; got != want {
+			t.Errorf("reading ahead %v and then all takes %+v, want %+v", ids, got, want)
+		}
+	}
+	reads(memdriver.Count{Calls: 1, Items: 3}, "a", "b", "c", "b", "none")
+	reads(memdriver.Count{}, "a", "b")
+	now = now.Add(3 * time.Second)
+	reads(memdriver.Count{Calls: 1, Items: 3}, "a", "b", "c")
+	_, err := c.Customers.Get(t.Context(), "none")
+	wantKind(t, err, model.NotFound)
+}
+
 func TestChangesShowAtOnceHereAndSoonElsewhere(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)

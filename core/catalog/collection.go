@@ -100,6 +100,40 @@ func (c *Collection[T]) Get(ctx context.Context, id string) (Entry[T], error) {
 	return entry, err
 }
 
+// Prefetch reads into memory those of the objects that are not there, or for too long, all in one call, so that [Collection.Get] finds
+// them. What is absent or cannot be decoded is left to Get to tell.
+func (c *Collection[T]) Prefetch(ctx context.Context, ids ...string) error {
+	c.mu.Lock()
+	keys := make([]driver.Key, 0, len(ids))
+	asked := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		if hit, ok := c.byID[id]; !asked[id] && (!ok || c.Now().Sub(hit.read) >= c.CacheFor) {
+			asked[id] = true
+			keys = append(keys, c.key(id))
+		}
+	}
+	epoch := c.epoch
+	c.mu.Unlock()
+	records, err := c.store.Get(ctx, keys...)
+	if err != nil {
+		return fmt.Errorf("read %d %ss: %w", len(keys), c.noun, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.epoch != epoch {
+		return nil // one of them may have changed
+	}
+	for i, record := range records {
+		if record == nil {
+			continue
+		}
+		if entry, err := c.decode(*record); err == nil {
+			c.byID[keys[i].Sort] = cached[T]{entry, c.Now()}
+		}
+	}
+	return nil
+}
+
 // Read returns an object as it is in the store.
 func (c *Collection[T]) Read(ctx context.Context, id string) (Entry[T], error) {
 	if issues := model.ValidateID("id", id); len(issues) > 0 {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/pop-platform/pop/core/scheduling"
 	"github.com/pop-platform/pop/plugins/driver"
@@ -52,6 +54,7 @@ func (d *dispatcher) loadAccounts(ctx context.Context) error {
 	if d.accounts.loaded {
 		return nil
 	}
+	used := map[string]scheduling.Account{}
 	versions := map[string]driver.Version{}
 	for rec, err := range d.engine.store.Scan(ctx, driver.ScanRequest{Kind: kindAccount, Part: d.insightID}) {
 		if err != nil {
@@ -61,9 +64,13 @@ func (d *dispatcher) loadAccounts(ctx context.Context) error {
 		if err := json.Unmarshal(rec.Body, &account); err != nil {
 			return driver.Errorf(driver.Corrupt, "engine", "account of customer %q: %w", rec.Key.Sort, err)
 		}
-		d.withPolicy(rec.Key.Sort, func(now int64, policy scheduling.Policy) { d.line.SetAccount(now, rec.Key.Sort, policy, account) })
-		versions[rec.Key.Sort] = rec.Version
+		used[rec.Key.Sort], versions[rec.Key.Sort] = account, rec.Version
 	}
-	d.accounts = accounts{loaded: true, versions: versions}
-	return nil
+	err := d.eachCustomer(ctx, slices.Sorted(maps.Keys(used)), func(now int64, id string, policy scheduling.Policy) {
+		d.line.SetAccount(now, id, policy, used[id])
+	})
+	if err == nil {
+		d.accounts = accounts{loaded: true, versions: versions}
+	}
+	return err
 }

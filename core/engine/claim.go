@@ -160,6 +160,7 @@ func (e *Engine) claim(ctx context.Context, queueName string, req model.PullRequ
 		e.recheck(req.InsightID, agendasOf(moved)...)
 		return nil, fmt.Errorf("claim %d agendas: %w", len(groups), err)
 	}
+	e.readLimits(ctx, moved)
 	for i, result := range results {
 		if result.Err == nil {
 			won = append(won, claimed[i])

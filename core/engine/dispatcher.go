@@ -301,6 +301,7 @@ func (d *dispatcher) readPolicies() {
 	customers := slices.Sorted(maps.Keys(d.unread))
 	clear(d.unread)
 	d.mu.Unlock()
+	_ = d.engine.catalog.Customers.Prefetch(d.engine.ctx, customers...) // else each by itself, as in readLimits
 	for _, id := range customers {
 		d.withPolicy(id, func(now int64, policy scheduling.Policy) { d.line.SetPolicy(now, id, policy) })
 	}
@@ -437,6 +438,7 @@ func (d *dispatcher) send(ctx context.Context, queueName string, runs []*run) {
 	if len(runs) == 0 {
 		return
 	}
+	d.engine.readLimits(ctx, runs)
 	messages := make([]driver.Message, len(runs))
 	for i, r := range runs {
 		q := queuedRun{

@@ -252,6 +252,18 @@ func (e *Engine) observe(r *run, version driver.Version) {
 	e.watchers.changed(r.ID)
 }
 
+// readLimits reads into memory, in one call, what the customers of runs may do that are to be observed. What it cannot read is read
+// again for each by itself.
+func (e *Engine) readLimits(ctx context.Context, runs []*run) {
+	var customers []string
+	for _, r := range runs {
+		if e.dispatcher(r.AgendaInsight.InsightID) != nil {
+			customers = append(customers, r.CustomerID)
+		}
+	}
+	_ = e.catalog.Customers.Prefetch(ctx, customers...)
+}
+
 // recheck makes whoever schedules an insight look in the store at agendas that somebody may have changed.
 func (e *Engine) recheck(insightID string, agendaIDs ...string) {
 	if d := e.dispatcher(insightID); d != nil {

@@ -3,12 +3,16 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/pop-platform/pop/core/model"
 	"github.com/pop-platform/pop/core/scheduling"
 	"github.com/pop-platform/pop/plugins/driver"
 )
+
+// readAtOnce is how many records are read in one call where there may be any number.
+const readAtOnce = 500
 
 // load brings memory up to date with the live runs of the insight. What the index shows of a run that memory has otherwise may be
 // old, so the store is asked.
@@ -45,8 +49,11 @@ func (d *dispatcher) load(ctx context.Context) error {
 	if err := d.loadAccounts(ctx); err != nil {
 		return err
 	}
-	for customer, items := range waiting {
-		d.withPolicy(customer, func(now int64, policy scheduling.Policy) { d.line.AddAll(now, customer, policy, items) })
+	err := d.eachCustomer(ctx, slices.Sorted(maps.Keys(waiting)), func(now int64, id string, policy scheduling.Policy) {
+		d.line.AddAll(now, id, policy, waiting[id])
+	})
+	if err != nil {
+		return err
 	}
 	busy := make([]string, 0, len(unsure))
 	for id := range unsure {
@@ -59,6 +66,19 @@ func (d *dispatcher) load(ctx context.Context) error {
 		d.log.Info("live agendas loaded", "customers_waiting", len(waiting), "busy", len(busy), "took", d.engine.Now().Sub(start))
 	}
 	d.began = true
+	return nil
+}
+
+// eachCustomer is [dispatcher.withPolicy] for many customers, whose limits are read in few calls.
+func (d *dispatcher) eachCustomer(ctx context.Context, ids []string, f func(now int64, id string, policy scheduling.Policy)) error {
+	for some := range slices.Chunk(ids, readAtOnce) {
+		if err := d.engine.catalog.Customers.Prefetch(ctx, some...); err != nil {
+			return err
+		}
+		for _, id := range some {
+			d.withPolicy(id, func(now int64, policy scheduling.Policy) { f(now, id, policy) })
+		}
+	}
 	return nil
 }
 
@@ -114,11 +134,18 @@ func (d *dispatcher) settle(ctx context.Context, ids []string) error {
 	if err != nil {
 		return err
 	}
-	for batch := range slices.Chunk(ids, 500) {
+	for batch := range slices.Chunk(ids, readAtOnce) {
 		runs, err := d.engine.readRuns(ctx, batch)
 		if err != nil {
 			return err
 		}
+		found := make([]*run, 0, len(runs))
+		for _, r := range runs {
+			if r.run != nil {
+				found = append(found, r.run)
+			}
+		}
+		d.engine.readLimits(ctx, found)
 		var unsent []*run
 		var void []stored
 		for i, r := range runs {

@@ -99,6 +99,7 @@ func (e *Engine) tryReports(ctx context.Context, reports []model.Report, results
 	if err != nil {
 		return nil, e.unsettled(moved, fmt.Errorf("report on %d agendas: %w", len(groups), err))
 	}
+	e.readLimits(ctx, moved)
 	for n, outcome := range outcomes {
 		switch {
 		case outcome.Err == nil:
