@@ -25,6 +25,7 @@ const (
 type Store struct {
 	driver driver.Store
 	caps   driver.StoreCapabilities
+	steps  []string
 	calls  struct{ get, scan, write, groups atomic.Int64 }
 }
 
@@ -40,11 +41,15 @@ func Open(ctx context.Context, d driver.Store, schema driver.Schema) (*Store, er
 	if caps.MaxRecordBytes < minRecordBytes {
 		return nil, fmt.Errorf("store: the driver takes records of %d bytes at most, at least %d are needed", caps.MaxRecordBytes, minRecordBytes)
 	}
-	if _, err := d.Migrate(ctx, driver.MigrateRequest{Schema: schema}); err != nil {
+	migrated, err := d.Migrate(ctx, driver.MigrateRequest{Schema: schema})
+	if err != nil {
 		return nil, fmt.Errorf("store: migrate: %w", err)
 	}
-	return &Store{driver: d, caps: caps}, nil
+	return &Store{driver: d, caps: caps, steps: migrated.Steps}, nil
 }
+
+// Steps returns what was done to the backend when the store was opened, in words: for a new one, how it was made.
+func (s *Store) Steps() []string { return s.steps }
 
 // Capabilities returns the driver's capabilities.
 func (s *Store) Capabilities() driver.StoreCapabilities { return s.caps }

@@ -129,6 +129,18 @@ func TestScanGoesThroughAllPages(t *testing.T) {
 	}
 }
 
+func TestAStoreSaysHowItWasMade(t *testing.T) {
+	t.Parallel()
+	data := memdriver.NewStore(memdriver.StoreOptions{})
+	schema := driver.Schema{Kinds: []driver.KindSchema{{Kind: kind}}}
+	for _, steps := range []int{1, 0} { // the second time there is nothing to do
+		s, err := Open(t.Context(), data, schema)
+		if err != nil || len(s.Steps()) != steps {
+			t.Errorf("%v, %v: want %d steps", s.Steps(), err, steps)
+		}
+	}
+}
+
 func TestADriverThatTakesTooSmallRecordsIsRefused(t *testing.T) {
 	t.Parallel()
 	caps := memdriver.FullStore()

@@ -150,11 +150,19 @@ func (p *Plugin) configure(ctx context.Context, inst *instance, e Entry) error {
 		return p.stepError(e, "ensure", err)
 	}
 	if err := inst.checkHealth(ctx); err != nil {
-		return p.stepError(e, "check health", err)
+		return &HealthError{p.stepError(e, "check health", err)}
 	}
 	inst.since = time.Now()
 	return nil
 }
+
+// HealthError is that of a plugin whose drivers could be opened, and whose backend does not answer as it should.
+type HealthError struct{ err error }
+
+func (e *HealthError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *HealthError) Unwrap() error { return e.err }
 
 // stepError is what a step on the way to a plugin that is ready has failed with.
 func (p *Plugin) stepError(e Entry, step string, err error) error {

@@ -2,6 +2,8 @@ package aws_test
 
 import (
 	"bytes"
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/pop-platform/pop/plugins/driver"
@@ -53,6 +55,32 @@ func TestLargeBodiesGoWithTheirRecords(t *testing.T) {
 				t.Errorf("%d items and %d objects are left of a record that was deleted", items, objects)
 			}
 		})
+	}
+}
+
+func TestABucketThatIsMissingIsNamed(t *testing.T) {
+	for _, code := range []string{"NoSuchBucket", "PermanentRedirect"} { // the latter if it is in another region
+		network := &faults{next: awstest.New(awstest.Options{}), instead: func(_ string, r *http.Request) (*http.Response, error) {
+			if r.Header.Get("X-Amz-Target") != "" {
+				return nil, nil
+			}
+			resp := answer(http.StatusNotFound, "<Error><Code>"+code+"</Code><Message>no</Message></Error>")
+			resp.Header.Set("Content-Type", "application/xml")
+			return resp, nil
+		}}
+		o := options()
+		o.Transport = network
+		config := at("http://aws.test")
+		config.Store.Bodies.Bucket = "bodies"
+		resp, err := openStore(t, config, o).Write(t.Context(), driver.WriteRequest{Groups: []driver.Group{{{
+			Record: driver.Record{Key: recordKey, Body: incompressible(20_000)},
+		}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := resp.Results[0].Err; err == nil || !strings.Contains(err.Error(), "no bucket bodies in region us-east-1") || driver.OutcomeOf(err) != driver.NotApplied {
+			t.Errorf("%s: %v", code, err)
+		}
 	}
 }
 

@@ -39,7 +39,7 @@ const idleTimeout = 15 * time.Second
 type connection struct {
 	sdk    awssdk.Config
 	client *http.Client
-	where  string // the region or the endpoint, for messages
+	where  string // the region, and the endpoint if it is not AWS's, for messages
 }
 
 // connect loads the SDK's configuration. It makes no request to a service of POP's.
@@ -82,7 +82,7 @@ func connect(ctx context.Context, c Config, o Options, timeout time.Duration) (*
 	}
 	conn := &connection{sdk: sdk, client: client, where: "region " + sdk.Region}
 	if c.Endpoint != "" {
-		conn.where = c.Endpoint
+		conn.where += " at " + c.Endpoint
 	}
 	return conn, nil
 }

@@ -20,8 +20,8 @@ import (
 // call is what is known of a call that failed.
 type call struct {
 	op    string // "dynamodb: write"
-	about string // the table or queue, for messages
-	where string // region or endpoint
+	about string // what it is about, for messages: "table pop"
+	where string // region, and endpoint
 	write bool   // whether a lost reply leaves the outcome open
 }
 
@@ -41,6 +41,7 @@ var (
 	signatureCodes = []string{"InvalidSignatureException", "SignatureDoesNotMatch", "RequestExpired", "RequestTimeTooSkewed", "SignatureExpired"}
 	missingTable   = []string{"ResourceNotFoundException", "TableNotFoundException"}
 	missingQueue   = []string{"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
+	missingBucket  = []string{"NoSuchBucket", "PermanentRedirect", "AuthorizationHeaderMalformed"} // the latter two if it is in another region
 )
 
 // fault turns an error of the SDK into one of the contract, with a message that names the fix.
@@ -82,11 +83,13 @@ func (c call) fault(ctx context.Context, err error) error {
 	case slices.Contains(unknownCodes, code):
 		return refused(driver.Denied, "AWS does not know the credentials (%s); check the access key, and that it belongs to the partition of %s", code, c.where)
 	case slices.Contains(missingQueue, code):
-		return refused(driver.Invalid, "there is no queue %s in %s", c.about, c.where)
+		return refused(driver.Invalid, "there is no %s in %s", c.about, c.where)
 	case slices.Contains(missingTable, code) && !strings.Contains(message, "index"):
-		return refused(driver.Unavailable, "there is no table %s in %s: check region and table, or create it as docs/aws.md says", c.about, c.where)
+		return refused(driver.Unavailable, "there is no %s in %s: check region and table, or create it as docs/aws.md says", c.about, c.where)
 	case strings.Contains(message, "specified index") || slices.Contains(missingTable, code):
-		return refused(driver.Unavailable, "table %s lacks an index: %s; restart POP, which adds it, or add it where the table is made", c.about, message)
+		return refused(driver.Unavailable, "%s lacks an index: %s; restart POP, which adds it, or add it where the table is made", c.about, message)
+	case slices.Contains(missingBucket, code):
+		return refused(driver.Unavailable, "there is no %s in %s (%s): check store.bodies.bucket and region", c.about, c.where, code)
 	case code == "ResourceInUseException":
 		return refused(driver.Unavailable, "%s is being changed: %s", c.about, message)
 	case code == "InternalServerError" || code == "InternalFailure" || code == "ServiceUnavailable" || status >= http.StatusInternalServerError:
@@ -110,10 +113,10 @@ func (c call) transportFault(e *driver.Error, err error) error {
 		e.Message = fmt.Sprintf("the name %q cannot be resolved; check region, endpoint and network", dns.Name)
 	case errors.As(err, &op) && op.Op == "dial":
 		e.Outcome = driver.NotApplied
-		e.Message = fmt.Sprintf("%s cannot be reached: %v", c.where, op)
+		e.Message = fmt.Sprintf("%s cannot be reached: %v; check region, endpoint and network, and HTTPS_PROXY if there is a proxy", c.where, op)
 	case isSigning(err):
 		e.Code, e.Outcome = driver.Denied, driver.NotApplied
-		e.Message = fmt.Sprintf("there are no credentials: %v; give POP a role, or set AWS_PROFILE or AWS_ACCESS_KEY_ID", rootOf(err))
+		e.Message = fmt.Sprintf("there are no credentials: %v; give POP a role, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and name it in the plugin's env", rootOf(err))
 	default:
 		e.Message = fmt.Sprintf("%s: the connection to %s broke: %v", c.about, c.where, rootOf(err))
 	}

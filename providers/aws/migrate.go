@@ -36,11 +36,11 @@ func (s *Store) Migrate(ctx context.Context, req driver.MigrateRequest) (driver.
 		resp.Steps = append(resp.Steps, st.what)
 	}
 	switch {
-	case req.DryRun:
-		return resp, nil
 	case s.config.CheckOnly && len(steps) > 0:
 		return driver.MigrateResponse{}, driver.Errorf(driver.Invalid, "dynamodb: migrate",
-			"the tables are not as POP needs them, and store.checkOnly forbids to change them; where they are made: %s", strings.Join(resp.Steps, "; "))
+			"the tables are not as POP needs them, and store.checkOnly forbids to change them: check region and table, or see to this where they are made: %s", strings.Join(resp.Steps, "; "))
+	case req.DryRun:
+		return resp, nil
 	}
 	for _, st := range steps {
 		if err := st.do(ctx); err != nil {
@@ -85,13 +85,13 @@ func (s *Store) plan(schema driver.Schema) []wantedTable {
 // missing returns the steps that lead to a table.
 func (s *Store) missing(ctx context.Context, want wantedTable) ([]step, error) {
 	expiry := step{
-		fmt.Sprintf("table %s: switch time to live on, by attribute %s", want.name, attrExpiry),
+		fmt.Sprintf("table %s in %s: switch time to live on, by attribute %s", want.name, s.conn.where, attrExpiry),
 		func(ctx context.Context) error { return s.enableExpiry(ctx, want.name) },
 	}
 	is, err := s.db.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &want.name})
 	if _, absent := errors.AsType[*types.ResourceNotFoundException](err); absent {
 		return []step{{
-			fmt.Sprintf("table %s: create, billed on demand, with keys %s and %s%s", want.name, attrPart, attrSort, describeIndexes(want.indexes)),
+			fmt.Sprintf("table %s in %s: create, billed on demand, with keys %s and %s, %s", want.name, s.conn.where, attrPart, attrSort, describeIndexes(want.indexes)),
 			func(ctx context.Context) error { return s.createTable(ctx, want) },
 		}, expiry}, nil
 	}
@@ -107,7 +107,7 @@ func (s *Store) missing(ctx context.Context, want wantedTable) ([]step, error) {
 		at := slices.IndexFunc(is.Table.GlobalSecondaryIndexes, func(g types.GlobalSecondaryIndexDescription) bool { return awssdk.ToString(g.IndexName) == name })
 		if at < 0 {
 			steps = append(steps, step{
-				fmt.Sprintf("table %s: add%s", want.name, describeIndexes([]string{index})),
+				fmt.Sprintf("table %s in %s: add %s", want.name, s.conn.where, describeIndexes([]string{index})),
 				func(ctx context.Context) error { return s.createIndex(ctx, want.name, index) },
 			})
 			continue
@@ -132,12 +132,12 @@ func (s *Store) missing(ctx context.Context, want wantedTable) ([]step, error) {
 }
 
 func describeIndexes(indexes []string) string {
-	var b strings.Builder
-	for _, index := range indexes {
+	texts := make([]string, len(indexes))
+	for i, index := range indexes {
 		part, sort := indexAttributes(index)
-		fmt.Fprintf(&b, " index %s (%s, %s; keys only)", indexName(index), part, sort)
+		texts[i] = fmt.Sprintf("index %s (%s, %s; keys only)", indexName(index), part, sort)
 	}
-	return b.String()
+	return strings.Join(texts, ", ")
 }
 
 func describeKeys(schema []types.KeySchemaElement) string {

@@ -95,7 +95,7 @@ func (q *Queue) fault(ctx context.Context, op, name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	err = call{op: "sqs: " + op, about: q.sqsName(name), where: q.conn.where, write: op == "send"}.fault(ctx, err)
+	err = call{op: "sqs: " + op, about: "queue " + q.sqsName(name), where: q.conn.where, write: op == "send"}.fault(ctx, err)
 	if driver.CodeOf(err) == driver.Invalid {
 		q.mu.Lock()
 		delete(q.urls, name)

@@ -103,7 +103,7 @@ func (s *Store) begin(ctx context.Context, op string) (func(), error) {
 }
 
 func (s *Store) call(op, table string) call {
-	return call{op: "dynamodb: " + op, about: table, where: s.conn.where}
+	return call{op: "dynamodb: " + op, about: "table " + table, where: s.conn.where}
 }
 
 // table returns where a kind of record is.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -66,6 +67,7 @@ type house struct {
 	dir   string // of the settings, and of what servers and pullers leave
 	bin   string // of the programs
 	addrs [2]string
+	deny  atomic.Bool // everything, at AWS
 
 	mu       sync.Mutex
 	accepted map[string]bool
@@ -95,7 +97,7 @@ func (h *house) policy() func(awstest.Access) bool {
 	grants, err := awstest.Grants(string(document))
 	h.must(err)
 	return func(a awstest.Access) bool {
-		return slices.ContainsFunc(grants, func(g awstest.Grant) bool { return g.Allows(a) })
+		return !h.deny.Load() && slices.ContainsFunc(grants, func(g awstest.Grant) bool { return g.Allows(a) })
 	}
 }
 

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pop-platform/pop/cmd/pop/internal/node"
@@ -45,8 +46,11 @@ func checkBackends(ctx context.Context, r *report, cfg node.Config) {
 	for _, b := range node.CheckBackends(ctx, cfg) {
 		text := output.Clean(fmt.Sprint(b.Err))
 		switch code := driver.CodeOf(b.Err); {
+		case b.Err == nil && len(b.Todo) > 0:
+			r.warn(check, "start a server, if that is what it should do; if its records should be there, mend the plugin's settings that say where",
+				"plugin %s: a server would do this at its start: %s", b.Plugin, strings.Join(b.Todo, "; "))
 		case b.Err == nil:
-			r.ok(check, "what is behind plugin %s answers", b.Plugin)
+			r.ok(check, "what is behind plugin %s answers, and allows what was tried", b.Plugin)
 		case b.InUse:
 			r.warn(check, "if the server is running, this says nothing: it may have the data for itself", "plugin %s: %s", b.Plugin, text)
 		case code == driver.Denied:

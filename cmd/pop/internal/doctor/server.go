@@ -59,6 +59,9 @@ func (s *serverChecks) run(ctx context.Context) {
 func (s *serverChecks) reachable(ctx context.Context) bool {
 	v, err := s.client.Version(ctx)
 	switch {
+	case errors.Is(err, syscall.ECONNREFUSED) && s.Config != nil: // it is looked at before its start
+		s.warn("server", "start it with `pop serve`, or name another with --server", "nothing listens on %s", s.Server)
+		return false
 	case errors.Is(err, syscall.ECONNREFUSED):
 		s.fail("server", "start one with `pop dev`, or name another with --server", "nothing listens on %s", s.Server)
 		return false

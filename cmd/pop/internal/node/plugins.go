@@ -41,32 +41,6 @@ func (cfg Config) checkPlugin(ctx context.Context, e host.Entry, o host.Options)
 	return host.CheckConfig(e, d)
 }
 
-// Backend is a plugin that is in use, and what its backend says.
-type Backend struct {
-	Plugin string
-	Err    error // that calls would meet
-	InUse  bool  // Err is that the plugin cannot be opened now, as when a running server has its data for itself
-}
-
-// CheckBackends starts each plugin that is in use, one after the other, asks whether its backend answers, and closes it.
-func CheckBackends(ctx context.Context, cfg Config) (backends []Backend) {
-	o, err := hostOptions(cfg.Log, nil)
-	if err != nil {
-		return []Backend{{Plugin: host.ReattachEnv, Err: err}}
-	}
-	for _, e := range cfg.entries() {
-		b := Backend{Plugin: e.Name}
-		var p *host.Plugin
-		if p, b.Err = cfg.startPlugin(ctx, e, o); b.Err != nil {
-			b.InUse = driver.CodeOf(b.Err) == driver.Unavailable
-		} else {
-			b.Err = errors.Join(p.CheckHealth(ctx), p.Close(ctx))
-		}
-		backends = append(backends, b)
-	}
-	return backends
-}
-
 // pluginError is an error about a plugin that could not be started, with the places in the configuration that are to be mended.
 func pluginError(name string, err error) error {
 	return &model.Error{Kind: model.Unavailable, Detail: "plugin " + name + " cannot be used", Issues: pluginIssues(name, err)}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -70,11 +71,19 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	return s, nil
 }
 
+// schema is that of all records.
+func schema() driver.Schema {
+	return driver.Schema{Kinds: append(engine.Schema(), catalog.Schema()...)}
+}
+
 // build puts the core on top of the drivers.
 func (s *Server) build(ctx context.Context, cfg Config, metrics prometheus.Gatherer) error {
-	records, err := store.Open(ctx, s.drivers.store, driver.Schema{Kinds: append(engine.Schema(), catalog.Schema()...)})
+	records, err := store.Open(ctx, s.drivers.store, schema())
 	if err != nil {
 		return err
+	}
+	if steps := records.Steps(); len(steps) > 0 && cfg.Settings.Drivers.Store != config.Local {
+		cfg.Log.Info("the store was made ready for this version", "steps", strings.Join(steps, "; "))
 	}
 	hints, err := queue.Open(ctx, s.drivers.queue)
 	if err != nil {
