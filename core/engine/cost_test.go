@@ -287,6 +287,49 @@ func TestATakeoverReadsTheLimitsOfItsCustomersFiveHundredAtATime(t *testing.T) {
 	})
 }
 
+func TestPassesGoOnWhileSomebodyLooksAtAllCustomers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := startBehind(t, 1e3, 0, ownStore())
+		t.Cleanup(func() { w.Stop() })
+		synctest.Wait()
+		d := w.dispatcher(insightID)
+		rest := d.line.Rest
+		for name, look := range map[string]func() error{
+			"explain":  func() error { _, err := w.Explain(w.ctx(), agendaID((&backlog{}).id(500))); return err },
+			"fairness": func() error { _, err := w.Fairness(w.ctx(), insightID, 10); return err },
+			"preview": func() error {
+				_, err := w.Preview(w.ctx(), insightID, model.PreviewRequest{Customers: map[string]model.Limits{exemplar: {Weight: new(2.0)}}})
+				return err
+			},
+		} {
+			others := make(chan struct{}) // had the state
+			rested := false
+			d.mu.Lock()
+			d.line.Rest = func() {
+				rested = true
+				go func() {
+					d.mu.Lock()
+					defer d.mu.Unlock()
+					close(others)
+				}()
+				for waiting := true; waiting; {
+					rest()
+					select {
+					case <-others:
+						waiting = false
+					default:
+					}
+				}
+			}
+			d.mu.Unlock()
+			if err := look(); err != nil || !rested {
+				t.Errorf("%s rests among %d customers: %t, %v", name, busyCustomers, rested, err)
+			}
+		}
+	})
+}
+
 // Handing out is measured up to ten million waiting: 64 agendas are scheduled, claimed and handed back, so that as many wait as before.
 // Of a thousand, each comes around again while it is remembered from the last time, which saves a read.
 func BenchmarkHandingOut64(b *testing.B) {

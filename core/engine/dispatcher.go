@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -71,11 +72,20 @@ type hint struct {
 }
 
 func newDispatcher(e *Engine, insightID string, epoch int64) *dispatcher {
-	return &dispatcher{
+	d := &dispatcher{
 		engine: e, insightID: insightID, epoch: epoch, log: e.Logger.With("insight", insightID), stop: func() {},
 		wake: make(chan struct{}, 1), lost: make(chan struct{}, 1), line: scheduling.New(scheduling.Settings{}), stale: true,
 		queued: map[scheduling.ID]queuedRun{}, executing: map[scheduling.ID]executingRun{}, suspects: map[string]bool{}, unsure: map[scheduling.ID]int64{}, unread: map[string]bool{},
 	}
+	d.line.Rest = d.rest
+	return d
+}
+
+// rest lets those go first who wait for mu, which the caller holds.
+func (d *dispatcher) rest() {
+	d.mu.Unlock()
+	runtime.Gosched() // else it would have mu again before they have woken up
+	d.mu.Lock()
 }
 
 // mayAct reports whether the insight is still this server's.

@@ -59,9 +59,10 @@ type Service struct {
 	Lag, Bound float64
 }
 
-// Certificate measures the state. It lists the busiest customers up to a number.
+// Certificate measures the state. It lists the busiest customers up to a number. What happens while it rests is counted in part.
 func (s *State) Certificate(now int64, top int) Certificate {
 	s.advance(now)
+	ranked, i := s.ranked, 0
 	f := &s.fairness
 	cert := Certificate{
 		Settings: s.settings, Since: f.since, Newcomer: -1, Queue: s.settings.QueueSize, Jain: 1, VirtualTime: units(s.virtual),
@@ -81,6 +82,10 @@ func (s *State) Certificate(now int64, top int) Certificate {
 	worst := f.worst
 	var busiest heap[*customer] // the least busy of them first
 	for _, c := range s.customers {
+		if s.walk(i, ranked) {
+			return s.Certificate(now, top)
+		}
+		i++
 		if c.position >= 0 {
 			c.record.lag.measure(c.tag - s.virtual)
 		}

@@ -54,7 +54,7 @@ type Explanation struct {
 	// Causes are all that hold, those first that nothing but a change or an event ends.
 	Causes []Cause
 	// Ahead is how many agendas go before it if none arrives. Its place is exact if nothing holds its customer up to its turn:
-	// then it is the index in [State.Preview].
+	// then it is the index in [State.Preview]. Of what is served while the explanation rests some may still be counted.
 	Ahead int
 	Exact bool
 	// Low and High estimate how long it waits, from how fast agendas were served of late; 0 if that cannot be told.
@@ -77,8 +77,11 @@ func (s *State) Explain(now int64, name string, item Item) (Explanation, bool) {
 	var e Explanation
 	e.Causes = append(s.insightCauses(), s.customerCauses(c)...)
 	own := c.ready.ahead(item)
-	others, customers := s.othersAhead(c, item, own)
 	allowed, _, _ := s.allowance(c)
+	others, customers, ok := s.othersAhead(c, item, own)
+	if !ok {
+		return s.Explain(now, name, item)
+	}
 	e.Ahead, e.Exact = own+others, own < allowed
 	if own > 0 {
 		e.Causes = append(e.Causes, Cause{
@@ -184,20 +187,20 @@ func (s *State) customerCauses(c *customer) []Cause {
 }
 
 // othersAhead returns how many agendas of how many other customers are served before the customer's agenda, which is behind own of
-// its own, if nothing arrives and the customer itself is not held. It looks at each active customer once.
-func (s *State) othersAhead(c *customer, item Item, own int) (agendas, customers int) {
-	tag, sequence := c.tag, c.sequence
+// its own, if nothing arrives and the customer itself is not held. It looks at each active customer once; if it returns false, it must
+// be asked again.
+func (s *State) othersAhead(c *customer, item Item, own int) (agendas, customers int, ok bool) {
+	tag, sequence, step := c.tag, c.sequence, s.step(c)
 	if c.position < 0 { // it will join behind those that are there
 		tag, sequence = max(tag, s.virtual), s.sequence+1
 	}
-	for _, slot := range s.active.slots {
-		other := slot.value
+	ok = s.eachActive(func(other *customer) {
 		if other == c {
-			continue
+			return
 		}
 		var n int
 		if s.settings.Algorithm.fair() {
-			n = servedBefore(other.tag, s.step(other), other.sequence, tag, s.step(c), sequence, own)
+			n = servedBefore(other.tag, s.step(other), other.sequence, tag, step, sequence, own)
 		} else {
 			n = other.ready.ahead(item)
 		}
@@ -206,8 +209,8 @@ func (s *State) othersAhead(c *customer, item Item, own int) (agendas, customers
 			agendas += n
 			customers++
 		}
-	}
-	return agendas, customers
+	})
+	return agendas, customers, ok
 }
 
 // servedBefore returns how often a customer of tag a is served before a customer of tag b is served for the time after n.

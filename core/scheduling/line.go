@@ -3,6 +3,7 @@ package scheduling
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"slices"
 	"sort"
 )
@@ -22,6 +23,11 @@ type Item struct {
 // score is the place in line of an agenda that gains aging for each step of priority. It never changes while the agenda waits:
 // an agenda ages by others becoming ready after it.
 func (it Item) score(aging int64) int64 { return it.Ready - int64(it.Priority)*aging }
+
+// key orders agendas by their scores, and those of the same by their ids.
+func (it Item) key(aging int64) key {
+	return key{it.score(aging), binary.BigEndian.Uint64(it.ID[:8]), binary.BigEndian.Uint64(it.ID[8:])}
+}
 
 // chunkSize is the most agendas in a chunk of a line. To insert one moves half of them on average.
 const chunkSize = 512

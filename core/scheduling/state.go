@@ -1,14 +1,15 @@
 package scheduling
 
-import (
-	"encoding/binary"
-	"math"
-)
+import "math"
 
 // State holds the waiting agendas of one insight and what is in flight. It is not safe for concurrent use.
 //
 // An agenda is in one place at most: waiting, or in flight. Telling the state twice, or late, does no harm.
 type State struct {
+	// Rest, if it is set, is called again and again while [State.Explain], [State.Certificate] and [State.Preview] look at all
+	// customers, so that who holds a lock on the state can let others have it for a moment. They may do with the state what they like.
+	Rest func()
+
 	settings  Settings
 	now       int64
 	customers map[string]*customer
@@ -23,6 +24,7 @@ type State struct {
 	mean      float64
 	forgetAt  int // look for customers to forget once there are so many
 	moves     int // in the heap of the active, and of customers that previews look at: what both cost
+	ranked    int // counts how often all were ranked anew
 	fairness  fairness
 	pace      pace
 }
@@ -51,7 +53,7 @@ func (s *State) keyOf(tag, sequence int64, first Item) key {
 	if s.settings.Algorithm.fair() {
 		return key{rank: tag, hi: uint64(sequence)}
 	}
-	return key{first.score(s.settings.aging()), binary.BigEndian.Uint64(first.ID[:8]), binary.BigEndian.Uint64(first.ID[8:])}
+	return first.key(s.settings.aging())
 }
 
 // tagOne is the fixed-point unit of a tag: the rise of a customer of weight 1 for a cost of 1.
@@ -123,6 +125,7 @@ func (s *State) Configure(now int64, settings Settings) {
 
 // rank ranks all active customers anew.
 func (s *State) rank() {
+	s.ranked++
 	for i, slot := range s.active.slots {
 		c := slot.value
 		s.active.slots[i].key = s.keyOf(c.tag, c.sequence, c.ready.first())
