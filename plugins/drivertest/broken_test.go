@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -172,6 +173,26 @@ func TestACrashOfTheSuiteIsAResult(t *testing.T) {
 		if got != want[i] {
 			t.Errorf("%+v, want %+v", got, want[i])
 		}
+	}
+}
+
+// meeting returns what makes two calls meet: the first waits for the second, of which it says so. A busy machine may let the second come
+// late, and calls that only ever come one after the other are to be left alone, so that the first does not wait without end.
+func meeting() (second func() bool) {
+	var calls atomic.Int64
+	met := make(chan none)
+	return func() bool {
+		switch calls.Add(1) {
+		case 1:
+			select {
+			case <-met:
+			case <-time.After(10 * time.Second):
+			}
+		case 2:
+			close(met)
+			return true
+		}
+		return false
 	}
 }
 

@@ -108,7 +108,7 @@ var brokenWrites = map[string]storeFlaw{
 		clause: "a Check changes nothing",
 		hooks: judged(func(rig storeRig, group driver.Group, res *driver.WriteResult) {
 			if op := only(group); op.Type == driver.Check && op.Cond == driver.IfVersion && res.Err == nil {
-				ctx := context.WithoutCancel(context.TODO())
+				ctx := context.Background()
 				_, _ = writeOne(ctx, rig.raw.Write, driver.Op{Record: *getOne(ctx, rig.raw, op.Record.Key)})
 			}
 		}),
@@ -183,7 +183,7 @@ var brokenWrites = map[string]storeFlaw{
 		clause: "a group is applied as a whole or not at all",
 		hooks: judged(func(rig storeRig, group driver.Group, res *driver.WriteResult) {
 			if res.Failed > 0 && group[0].Cond == driver.Always && len(group[0].Record.Index) == 0 {
-				_, _ = writeOne(context.WithoutCancel(context.TODO()), rig.raw.Write, group[0])
+				_, _ = writeOne(context.Background(), rig.raw.Write, group[0])
 			}
 		}),
 	},

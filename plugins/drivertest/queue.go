@@ -3,6 +3,7 @@ package drivertest
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -181,6 +182,47 @@ func (t *queueTest) wantNone(name string) {
 	t.Helper()
 	if got := t.receive(name, t.caps.MaxBatch, 0, t.long()); len(got) > 0 {
 		t.Errorf("messages %q, want none", bodiesOf(got))
+	}
+}
+
+// wake makes n calls of Receive at once that find nothing, interrupts them when they had time to find that out, and checks that they do
+// not wait any longer.
+func (t *queueTest) wake(n int, interrupt func(), receive func(wait time.Duration)) {
+	t.Helper()
+	wait := min(t.caps.MaxWait, 10*time.Second) // a busy machine wakes nobody at once
+	var calling sync.WaitGroup
+	calling.Add(n)
+	parallel(n+1, func(i int) {
+		if i == n {
+			calling.Wait()
+			timer := time.NewTimer(min(wait/10, 300*time.Millisecond))
+			defer timer.Stop()
+			<-timer.C
+			interrupt()
+			return
+		}
+		start := time.Now()
+		calling.Done()
+		receive(wait)
+		if took := time.Since(start); took > wait*8/10 {
+			t.Errorf("Receive returned after %s of a wait of %s", took, wait)
+		}
+	})
+}
+
+// inTime makes attempts, each on a queue of its own, until one has taken less than a short lease: on a busy machine the lease of what
+// an attempt has received may end before it goes on. It returns the queue.
+func (t *queueTest) inTime(attempt func(name string)) (name string) {
+	t.Helper()
+	name = queueName
+	for n, start := 2, time.Now(); ; n++ {
+		attempt(name)
+		if time.Since(start) < t.short() || n > 10 {
+			return name
+		}
+		name = fmt.Sprint(queueName, n)
+		t.ensure(name)
+		start = time.Now()
 	}
 }
 

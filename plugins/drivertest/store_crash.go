@@ -135,11 +135,12 @@ func (w *cutWrites) writeUntil(t *storeTest, name string, end func()) {
 		})
 	}
 	patient := time.After(patience)
-	for range enough {
+	for n := 0; n < enough; n++ {
 		select {
 		case <-acked:
 		case <-patient:
 			t.Errorf("fewer than %d writes in %s", enough, patience)
+			n = enough
 		}
 	}
 	end()
