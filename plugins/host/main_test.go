@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -78,8 +80,33 @@ func TestMain(m *testing.M) {
 			os.Exit(0)
 		}
 	}
-	os.Exit(m.Run())
+	status := m.Run()
+	if builds != "" {
+		_ = os.RemoveAll(builds) // the system clears what is left
+	}
+	os.Exit(status)
 }
+
+// builds is the folder of what is built once for all tests.
+var builds string
+
+// program returns this test binary as the plugins of the tests are run from: built without the race detector, with which a process
+// takes many times as long to start and to answer. The host, and what serves drivers in this process, stay under it.
+var program = sync.OnceValues(func() (string, error) {
+	info, ok := debug.ReadBuildInfo()
+	if ok && !slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		return os.Executable()
+	}
+	var err error
+	if builds, err = os.MkdirTemp("", "pop-host-"); err != nil {
+		return "", err
+	}
+	path := filepath.Join(builds, "plugin")
+	if out, err := exec.CommandContext(context.Background(), "go", "test", "-c", "-o", path, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the plugin: %w\n%s", err, out)
+	}
+	return path, nil
+})
 
 type noConfig struct{}
 
@@ -202,7 +229,7 @@ func beHost() {
 // entry returns the catalogue's entry for this test binary as a plugin. The options say which.
 func entry(t *testing.T, services ...driver.Service) host.Entry {
 	t.Helper()
-	path, err := os.Executable()
+	path, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
