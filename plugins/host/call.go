@@ -113,9 +113,6 @@ func (p *Plugin) explain(ctx context.Context, inst *instance, op string, does ef
 	s := status.Convert(err)
 	switch s.Code() {
 	case codes.DeadlineExceeded:
-		if _, has := ctx.Deadline(); has { // it is the caller's, and the plugin was quicker to notice
-			return fmt.Errorf("%s: %w", op, context.DeadlineExceeded)
-		}
 		e.Message = fmt.Sprintf("plugin %s did not answer within %s", p.entry.Name, timeout)
 	case codes.Unavailable, codes.Canceled:
 		inst.suspect()
