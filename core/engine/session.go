@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -31,19 +32,27 @@ type sessionRecord struct {
 type sessionCache struct {
 	mu    sync.Mutex
 	alive map[string]time.Time
+	full  int // so many are worth a look for those that have run out
 }
 
-func (c *sessionCache) set(id string, until time.Time) {
+// set notes until when a session lives. Those of machines that come and go under ever new names run out and are not heard of again.
+func (c *sessionCache) set(id string, until, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.alive == nil {
-		c.alive = map[string]time.Time{}
+		c.alive, c.full = map[string]time.Time{}, 1000
 	}
-	if until.IsZero() {
-		delete(c.alive, id)
-	} else {
-		c.alive[id] = until
+	if len(c.alive) >= c.full {
+		maps.DeleteFunc(c.alive, func(_ string, until time.Time) bool { return until.Before(now) })
+		c.full = max(1000, 2*len(c.alive))
 	}
+	c.alive[id] = until
+}
+
+func (c *sessionCache) forget(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.alive, id)
 }
 
 func (c *sessionCache) until(id string) time.Time {
@@ -204,10 +213,10 @@ func (e *Engine) readSession(ctx context.Context, id string) (sessionRecord, dri
 		return sessionRecord{}, "", err
 	}
 	if s.ID != id {
-		e.sessions.set(id, time.Time{})
+		e.sessions.forget(id)
 		return sessionRecord{}, "", ended
 	}
-	e.sessions.set(id, s.ExpiresAt)
+	e.sessions.set(id, s.ExpiresAt, e.Now())
 	return s, rec.Version, nil
 }
 
@@ -231,13 +240,13 @@ func (e *Engine) writeSession(ctx context.Context, s sessionRecord, cond driver.
 	if err != nil {
 		return fmt.Errorf("write session %q: %w", s.ID, err)
 	}
-	e.sessions.set(s.ID, s.ExpiresAt)
+	e.sessions.set(s.ID, s.ExpiresAt, e.Now())
 	return nil
 }
 
 // sessionEnded makes every insight look for the agendas of a session at once.
 func (e *Engine) sessionEnded(id string) {
-	e.sessions.set(id, time.Time{})
+	e.sessions.forget(id)
 	for _, d := range e.allDispatchers() {
 		d.sweepNow()
 	}

@@ -367,10 +367,10 @@ func (x *execution) mayTryAgain(i int, why model.DiagnosticEvent) bool {
 func (x *execution) tryAgain(e event) {
 	op := &x.agenda.Operations[e.operation]
 	pause := op.Backoff.Delay(x.tries[e.operation], chance())
-	message := fmt.Sprintf("attempt %d of %d failed, the next one is in %s: %s", x.tries[e.operation], op.MaximumAttempts, pause.Round(time.Millisecond), e.failure.Message)
+	message := short(fmt.Sprintf("attempt %d of %d failed, the next one is in %s: %s", x.tries[e.operation], op.MaximumAttempts, pause.Round(time.Millisecond), e.failure.Message))
 	x.reporter.update(x.run, e.operation, func(op *model.OperationProgress) {
 		op.State, op.PercentComplete = model.Waiting, 0
-		op.Message = message[:min(len(message), maxMessage)]
+		op.Message = message
 		op.DiagnosticEvents = []model.DiagnosticEvent{e.failure}
 	})
 	ctx, halted, paused := x.ctx, x.halted, x.run.paused

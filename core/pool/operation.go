@@ -197,7 +197,7 @@ func advance(op *model.OperationProgress, p Progress) {
 		op.PercentComplete = min(p.Percent, 100)
 	}
 	if p.Message != "" {
-		op.Message = strings.ToValidUTF8(p.Message[:min(len(p.Message), maxMessage)], "")
+		op.Message = short(p.Message)
 	}
 	if len(p.Params) > 0 {
 		params := make(model.Params, len(op.Params)+len(p.Params)) // reports hold on to the one before
@@ -208,6 +208,11 @@ func advance(op *model.OperationProgress, p Progress) {
 }
 
 const maxMessage = 1000 // bytes
+
+// short cuts a message, between characters.
+func short(message string) string {
+	return strings.ToValidUTF8(message[:min(len(message), maxMessage)], "")
+}
 
 func succeed(op *model.OperationProgress, result json.RawMessage) {
 	complete(op, model.Succeeded)

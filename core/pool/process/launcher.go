@@ -55,10 +55,24 @@ type Launcher struct {
 	cfg      Config
 	lock     *os.File
 	attempts atomic.Int64
-	missing  sync.Map // operation types without a handler that were logged
 
 	mu       sync.Mutex
 	guardian *guardian
+	missing  map[string]bool // operation types without a handler that were logged
+}
+
+// maxMissing bounds the operation types without a handler that are logged, as whoever submits an agenda may name any.
+const maxMissing = 500
+
+// isNews reports whether it is worth a line in the log that an operation type has no handler.
+func (l *Launcher) isNews(operationType string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.missing[operationType] || len(l.missing) >= maxMissing {
+		return false
+	}
+	l.missing[operationType] = true
+	return true
 }
 
 // New returns a launcher. It must be closed.
@@ -79,7 +93,7 @@ func New(cfg Config) (*Launcher, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("process launcher: start guardian: %w", err), lock.Close())
 	}
-	return &Launcher{cfg: cfg, lock: lock, guardian: guardian}, nil
+	return &Launcher{cfg: cfg, lock: lock, guardian: guardian, missing: map[string]bool{}}, nil
 }
 
 // Close kills what still runs and releases the root folder. No Launch may follow or be under way.
@@ -107,7 +121,7 @@ func (l *Launcher) guard() (*guardian, error) {
 func (l *Launcher) Launch(ctx context.Context, task *pool.Task) (json.RawMessage, error) {
 	h, err := l.cfg.Handlers.Lookup(task.Operation.Type)
 	if err != nil {
-		if _, told := l.missing.LoadOrStore(task.Operation.Type, true); !told {
+		if l.isNews(task.Operation.Type) {
 			l.cfg.Log.Warn("an operation type has no handler here; its operations fail", "type", task.Operation.Type,
 				"agenda", task.AgendaID, "operation", task.Operation.Name, "error", err)
 		}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -190,6 +191,14 @@ func TestAnOperationTypeWithoutAHandlerIsLoggedOnce(t *testing.T) {
 	}
 	if got := log.String(); strings.Count(got, "level=WARN") != 2 || strings.Count(got, "type=other ") != 1 || strings.Count(got, "type=third ") != 1 {
 		t.Errorf("logged:\n%s", got)
+	}
+	for i := range maxMissing + 100 {
+		tk := task()
+		tk.Operation.Type = fmt.Sprint("made up ", i)
+		_, _ = l.Launch(t.Context(), tk)
+	}
+	if n := strings.Count(log.String(), "level=WARN"); n != maxMissing || len(l.missing) != maxMissing {
+		t.Errorf("%d types are logged and %d remembered, want %d", n, len(l.missing), maxMissing)
 	}
 }
 

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -38,8 +39,12 @@ func Open(path string, log *slog.Logger) (*Registry, error) {
 	if r.seen, err = os.Stat(path); err == nil {
 		err = r.load()
 	}
+	if bad, ok := errors.AsType[*model.Error](err); ok { // of which people see the detail
+		bad.Detail = path + ": " + bad.Detail
+		return nil, bad
+	}
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+		return nil, fmt.Errorf("handler registry: %w", err)
 	}
 	return r, nil
 }
