@@ -62,6 +62,7 @@ func (a *API) passOn(ctx context.Context, c *gin.Context, of asks, body []byte) 
 		a.Logger.WarnContext(ctx, "the address of a server cannot be read", "server", owner.Server, "error", err)
 		return false
 	}
+	body = bytes.Clone(body) // which may still be sent when it is answered already, and then the buffer is another request's
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
