@@ -53,3 +53,24 @@ func TestPluginsAreListedDescribedAndChecked(t *testing.T) {
 		t.Errorf("a plugin that does not start: exit status %d", r.status)
 	}
 }
+
+func TestAPluginThatIsLinkedInIsCheckedWithItsBackend(t *testing.T) {
+	t.Parallel()
+	x := newTerminal(t)
+	x.write("people.yaml", `
+plugins:
+  people:
+    linked: oidc
+    config:
+      issuers:
+      - name: staff
+        issuer: http://127.0.0.1:1/nobody-listens-here
+        audiences: [pop]
+        rules: [{match: [{claim: groups, values: [admins]}], global: true, roles: [read]}]
+`)
+	r := x.run("", "plugin", "check", "people", "--config", "people.yaml")
+	if r.status != 1 {
+		t.Errorf("exit status %d\n%s%s", r.status, r.stdout, r.stderr)
+	}
+	contains(t, r.stdout, "check settings", "open [authorizer] and check health", `the keys of issuer "staff" cannot be read`)
+}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -83,10 +84,15 @@ func TryPlugin(ctx context.Context, cfg Config, c CatalogueEntry) (steps []Step)
 	}
 	var p *host.Plugin
 	if !step(fmt.Sprintf("open %v and check health", c.Services), func() (err error) {
-		if c.Linked != "" {
-			p, err = host.Link(ctx, linked[c.Linked], c.Entry, o)
-		} else {
+		if c.Linked == "" {
 			p, err = host.Start(ctx, c.Entry, o)
+			return err
+		}
+		if p, err = host.Link(ctx, linked[c.Linked], c.Entry, o); err != nil { // which looks at no backend
+			return err
+		}
+		if err = p.CheckHealth(ctx); err != nil {
+			err = errors.Join(err, p.Close(context.WithoutCancel(ctx)))
 		}
 		return err
 	}) {
