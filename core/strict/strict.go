@@ -71,7 +71,10 @@ func (c *checker) issue(path, format string, args ...any) {
 	c.issues = append(c.issues, model.Issue{Path: path, Message: fmt.Sprintf(format, args...)})
 }
 
-var timeType = reflect.TypeFor[time.Time]()
+var (
+	timeType    = reflect.TypeFor[time.Time]()
+	ownDecoding = reflect.TypeFor[json.Unmarshaler]()
+)
 
 // check returns what is good of a value, and whether all of it is.
 func (c *checker) check(path string, v any, t reflect.Type) (good any, ok bool) {
@@ -87,6 +90,14 @@ func (c *checker) check(path string, v any, t reflect.Type) (good any, ok bool) 
 		text, _ := v.(string)
 		if _, err := time.Parse(time.RFC3339Nano, text); err != nil {
 			c.issue(path, "must be a time such as 2030-01-31T12:00:00Z, not %s", Describe(v))
+		}
+	case reflect.PointerTo(t).Implements(ownDecoding): // it knows better than its kind what it can be
+		raw, err := json.Marshal(v)
+		if err == nil {
+			err = json.Unmarshal(raw, reflect.New(t).Interface())
+		}
+		if err != nil {
+			c.issue(path, "%v, not %s", err, Describe(v))
 		}
 	case t.Kind() == reflect.Struct:
 		return c.object(path, v, t)
@@ -119,11 +130,13 @@ func (c *checker) scalar(path string, v any, t reflect.Type) {
 		if _, ok := v.(bool); !ok {
 			c.issue(path, "must be true or false, not %s", Describe(v))
 		}
-	case reflect.Int, reflect.Int64:
+	case reflect.Int, reflect.Int8, reflect.Int64, reflect.Uint64:
 		if n, ok := v.(json.Number); !ok {
 			c.issue(path, "must be a whole number, not %s", Describe(v))
 		} else if _, err := n.Int64(); err != nil {
 			c.issue(path, "must be a whole number, not %s", n)
+		} else if json.Unmarshal([]byte(n), reflect.New(t).Interface()) != nil {
+			c.issue(path, "%s is out of range", n)
 		}
 	case reflect.Float64:
 		if n, ok := v.(json.Number); !ok {

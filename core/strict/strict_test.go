@@ -1,6 +1,7 @@
 package strict_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -40,6 +41,44 @@ operations:
 		"operations[1]":      `must be an object, not the text "hello"`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// pace is a type that reads itself.
+type pace float64
+
+func (p *pace) UnmarshalJSON(data []byte) error {
+	switch string(data) {
+	case `"slow"`:
+		*p = 1
+	case `"fast"`:
+		*p = 2
+	default:
+		return errors.New("must be slow or fast")
+	}
+	return nil
+}
+
+func TestTypesThatReadThemselvesSayWhatTheyTake(t *testing.T) {
+	t.Parallel()
+	type ride struct {
+		Pace  pace    `json:"pace"`
+		Paces []*pace `json:"paces"`
+		Gear  int8    `json:"gear"`
+		Seed  uint64  `json:"seed"`
+	}
+	var r ride
+	if issues := strict.Unmarshal([]byte("{pace: fast, paces: [slow], gear: -3, seed: 7}"), &r); len(issues) > 0 || r.Pace != 2 || *r.Paces[0] != 1 || r.Gear != -3 || r.Seed != 7 {
+		t.Errorf("%+v, %v", r, issues)
+	}
+	want := []model.Issue{
+		{Path: "gear", Message: "300 is out of range"},
+		{Path: "pace", Message: `must be slow or fast, not the text "steady"`},
+		{Path: "paces[1]", Message: "must be slow or fast, not a list"},
+		{Path: "seed", Message: "-1 is out of range"},
+	}
+	if diff := cmp.Diff(want, strict.Unmarshal([]byte("{pace: steady, paces: [slow, []], gear: 300, seed: -1}"), &r)); diff != "" {
 		t.Error(diff)
 	}
 }

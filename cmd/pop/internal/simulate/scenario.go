@@ -9,9 +9,8 @@ import (
 	"slices"
 	"time"
 
-	"sigs.k8s.io/yaml"
-
 	"github.com/pop-platform/pop/core/model"
+	"github.com/pop-platform/pop/core/strict"
 )
 
 // Scenario is what is simulated: an insight, the slots that run its agendas, and customers that submit them.
@@ -82,12 +81,13 @@ func (d *Duration) UnmarshalJSON(data []byte) error {
 		return nil
 	}
 	var text string
-	if err := json.Unmarshal(data, &text); err != nil {
-		return err
+	if json.Unmarshal(data, &text) == nil {
+		if parsed, err := time.ParseDuration(text); err == nil {
+			*d = Duration(parsed)
+			return nil
+		}
 	}
-	parsed, err := time.ParseDuration(text)
-	*d = Duration(parsed)
-	return err
+	return errors.New("must be a time such as 1m30s, or a number of seconds")
 }
 
 // Load reads a scenario from a file, with the trace that it names.
@@ -118,8 +118,8 @@ func Load(path string) (*Scenario, error) {
 // Parse reads a scenario.
 func Parse(data []byte) (*Scenario, error) {
 	s := Scenario{RunTime: RunTime{Mean: Duration(time.Second)}}
-	if err := yaml.UnmarshalStrict(data, &s); err != nil {
-		return nil, err
+	if issues := strict.Unmarshal(data, &s); len(issues) > 0 {
+		return nil, &model.Error{Kind: model.Malformed, Detail: "this is no scenario", Issues: issues}
 	}
 	return &s, s.Validate()
 }

@@ -170,6 +170,20 @@ changes:
 			t.Errorf("%q is accepted", text)
 		}
 	}
+	_, err = simulate.Parse([]byte("slots: many\nsurprise: true\nduration: soon\ncustomers: [{id: a, arrivals: [{every: 5}, {every: often}]}]"))
+	refused, _ = errors.AsType[*model.Error](err)
+	got := map[string]string{}
+	for _, issue := range refused.Issues {
+		got[issue.Path] = issue.Message
+	}
+	if diff := cmp.Diff(map[string]string{
+		"slots":                          `must be a whole number, not the text "many"`,
+		"surprise":                       "is not a field; the fields are changes, customers, duration, insight, runTime, seed, slots, title, trace",
+		"duration":                       `must be a time such as 1m30s, or a number of seconds, not the text "soon"`,
+		"customers[0].arrivals[1].every": `must be a time such as 1m30s, or a number of seconds, not the text "often"`,
+	}, got); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func TestATraceIsReadFromListsAndFromLines(t *testing.T) {
