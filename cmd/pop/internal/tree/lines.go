@@ -39,7 +39,7 @@ func Changes(before, after *model.AgendaProgress, several bool) []Line {
 		}
 		switch {
 		case op.State == model.Complete:
-			line.Time = op.CompletedTime
+			line.Time = cmp.Or(op.CompletedTime, line.Time) // one that is skipped never ran
 			ended = append(ended, line)
 			continue
 		case op.PercentComplete == 0 && op.Message == "": // it has just begun

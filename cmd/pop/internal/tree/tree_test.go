@@ -127,6 +127,20 @@ func TestLinesTellWhatHasChangedAndWhen(t *testing.T) {
 	}
 }
 
+func TestAnOperationThatIsSkippedIsToldWithTheTimeOfItsAgenda(t *testing.T) {
+	t.Parallel()
+	_, p := example()
+	p.UpdatedTime = at(9)
+	p.Operations[2].State, p.Operations[2].Outcome = model.Complete, model.Skipped
+	if got, want := Changes(p, p, false), []Line(nil); !cmp.Equal(got, want) {
+		t.Errorf("got %v, want nothing", got)
+	}
+	_, before := example()
+	if got, want := Changes(before, p, false), []Line{{at(9), "operation join: skipped"}}; !cmp.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 func TestLinesOfSeveralAgendasEachSayWhichOne(t *testing.T) {
 	t.Parallel()
 	_, p := example()
