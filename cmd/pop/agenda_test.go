@@ -311,12 +311,19 @@ func TestACommandLineThatCannotBeUnderstoodExitsWith2AndSaysWhereHelpIs(t *testi
 		{"pull", "--handlers", "h"},
 		{"pull", "--insight", "i"},
 		{"version", "more"},
+		{"agenda", "list", "--limit", "-1"},
+		{"agenda", "list", "--state", "asleep"},
+		{"agenda", "list", "--outcome", "great"},
 		{"agenda", "list", "--server", "not a url"},
 	} {
 		contains(t, x.fail(2, args...), "pop: ", "--help")
 	}
 	x.env = append(x.env, "POP_SLOTS=many")
 	contains(t, x.fail(2, "dev"), "POP_SLOTS", "many")
+	contains(t, x.fail(2, "agenda", "cancel"), "pop agenda cancel takes ID, and was given nothing")
+	contains(t, x.fail(2, "agenda", "get", "a", "b"), "pop agenda get takes ID, and was given a b")
+	contains(t, x.fail(2, "agenda", "watch"), "pop agenda watch takes ID..., and was given nothing")
+	contains(t, x.fail(2, "agenda", "list", "--state", "asleep"), "--state asleep", "waiting, queued, executing, complete")
 }
 
 func TestNoServerIsSaidInOneLine(t *testing.T) {

@@ -172,6 +172,31 @@ func TestAnAddressThatIsTakenIsNamed(t *testing.T) {
 	contains(t, x.fail(1, "dev", "--data", "b", "--addr", addr), addr, "in use", "--addr")
 }
 
+func TestWhatKeepsAStartFromSucceedingIsNamedWithTheFlagThatMendsIt(t *testing.T) {
+	t.Parallel()
+	x := newTerminal(t)
+	taken := strings.TrimPrefix(x.dev().url, "http://")
+	good, bad := x.write("good.yaml", "handlers: {}\n"), x.write("bad.yaml", "handlers: [")
+	for _, tt := range []struct {
+		args []string
+		says []string
+	}{
+		{[]string{"dev", "--data", "other", "--addr", "127.0.0.1:0", "--handlers", "nowhere.yaml"}, []string{"nowhere.yaml", "no such file", "--handlers"}},
+		{[]string{"pull", "--insight", "i", "--handlers", "nowhere.yaml"}, []string{"nowhere.yaml", "no such file", "--handlers"}},
+		{[]string{"pull", "--insight", "i", "--handlers", bad}, []string{bad, "line 1"}},
+		{[]string{"pull", "--insight", "i", "--handlers", good, "--work", good}, []string{good, "not a directory", "--work"}},
+		{[]string{"pull", "--insight", "i", "--handlers", good, "--work", "w", "--health", taken}, []string{taken, "in use", "--health"}},
+		{[]string{"pull", "--insight", "i", "--handlers", good, "--work", "w", "--health", "nonsense"}, []string{"nonsense", "missing port", "such as", "--health"}},
+		{[]string{"serve", "--addr", "127.0.0.1:0", "--tokens", "nowhere.yaml", "--data", "other"}, []string{"nowhere.yaml", "no such file", "--tokens"}},
+	} {
+		said := x.fail(1, tt.args...)
+		contains(t, said, tt.says...)
+		if strings.Contains(said, "listening") || strings.Count(said, "nowhere.yaml") > 1 {
+			t.Errorf("%q says %q", tt.args, said)
+		}
+	}
+}
+
 func TestDevListensOnlyWhereThisMachineCanReachItUnlessToldOtherwise(t *testing.T) {
 	t.Parallel()
 	x := newTerminal(t)

@@ -37,4 +37,5 @@ func TestWhatOperationsPrintIsShownAndFollowed(t *testing.T) {
 	}
 	contains(t, x.do("agenda", "logs", id, "--operation", "one", "-o", "json"), `"text"`, `"offset"`)
 	contains(t, x.fail(1, "agenda", "logs", "00000000-0000-0000-0000-000000000000"), "no agenda")
+	contains(t, x.fail(1, "agenda", "logs", id, "--operation", "three"), `no operation "three"`, "one, two")
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,7 +31,7 @@ func (a *app) getAgendaCommand() *cobra.Command {
 		Use: "get ID", Short: "Show an agenda and the progress of its operations",
 		Example: `  pop agenda get "$ID"
   pop agenda get "$ID" -o json`,
-		Args: cobra.ExactArgs(1),
+		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -172,6 +173,15 @@ func (a *app) listAgendasCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.State, f.Outcome = model.State(strings.ToUpper(state)), model.Outcome(strings.ToLower(outcome))
+			if limit < 0 {
+				return usagef("--limit %d: it must be at least 1, or 0 for all", limit)
+			}
+			if err := oneOf("state", strings.ToLower(state), states...); err != nil {
+				return err
+			}
+			if err := oneOf("outcome", string(f.Outcome), outcomes...); err != nil {
+				return err
+			}
 			c, err := a.client()
 			if err != nil {
 				return err
@@ -196,9 +206,23 @@ func (a *app) listAgendasCommand() *cobra.Command {
 	fixed := func(flag string, values ...string) {
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 	}
-	fixed("state", "waiting", "queued", "executing", "complete")
-	fixed("outcome", string(model.Succeeded), string(model.Failed), string(model.Cancelled))
+	fixed("state", states...)
+	fixed("outcome", outcomes...)
 	return cmd
+}
+
+// states and outcomes are those that an agenda can have, as flags take them.
+var (
+	states   = []string{"waiting", "queued", "executing", "complete"}
+	outcomes = []string{string(model.Succeeded), string(model.Failed), string(model.Cancelled)}
+)
+
+// oneOf returns why a flag cannot have a value, unless that is empty.
+func oneOf(flag, value string, values ...string) error {
+	if value == "" || slices.Contains(values, value) {
+		return nil
+	}
+	return usagef("--%s %s: it must be one of %s", flag, value, strings.Join(values, ", "))
 }
 
 // listAgendas returns the first agendas that match, and whether there are more.
@@ -235,7 +259,7 @@ func (a *app) cancelCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "cancel ID", Short: "Cancel an agenda; what runs of it is stopped",
 		Example: `  pop agenda cancel "$ID" --reason "wrong input"`,
-		Args:    cobra.ExactArgs(1),
+		Args:    takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -264,7 +288,7 @@ func (a *app) pauseAgendaCommand() *cobra.Command {
 		Example: `  pop agenda pause "$ID" --reason "the disk is full"
   pop agenda pause "$ID" --until 2h
   pop agenda pause "$ID" --interrupt`,
-		Args: cobra.ExactArgs(1),
+		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if pause.Until, err = parseTime(until); err != nil {
@@ -294,7 +318,7 @@ func (a *app) pauseAgendaCommand() *cobra.Command {
 
 func (a *app) resumeAgendaCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "resume ID", Short: "End the pause of an agenda", Example: `  pop agenda resume "$ID"`, Args: cobra.ExactArgs(1),
+		Use: "resume ID", Short: "End the pause of an agenda", Example: `  pop agenda resume "$ID"`, Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -313,7 +337,7 @@ func (a *app) deleteAgendaCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "delete ID", Short: "Delete an agenda that has ended, and its progress",
 		Example: `  pop agenda delete "$ID"`,
-		Args:    cobra.ExactArgs(1),
+		Args:    takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {

@@ -122,6 +122,21 @@ func group(use, short, example string, commands ...*cobra.Command) *cobra.Comman
 	return c
 }
 
+// takes lets a command have so many arguments, which its usage names.
+func takes(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if n := len(args); least <= n && n <= most {
+			return nil
+		}
+		_, wanted, _ := strings.Cut(cmd.Use, " ")
+		given := "nothing"
+		if len(args) > 0 {
+			given = strings.Join(args, " ")
+		}
+		return usagef("%s takes %s, and was given %s", cmd.CommandPath(), wanted, given)
+	}
+}
+
 func (a *app) printer() output.Printer { return output.Printer{W: a.Stdout, Format: a.format} }
 
 // note says something to people that is not the result of the command.

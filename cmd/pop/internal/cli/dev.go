@@ -83,18 +83,17 @@ func (a *app) dev(ctx context.Context, log *slog.Logger, cfg node.Config, o devO
 		return err
 	}
 	defer closing(&err, server.Close)
-	listener, err := node.Listen(ctx, o.addr)
+	listener, err := node.Listen(ctx, o.addr, "--addr")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = listener.Close() }() // serving closes it as well
-	a.sayWhere(listener.Addr())
-
 	launcher, handlers, err := o.prepare(ctx, server, log)
 	if err != nil {
 		return err
 	}
 	defer closing(&err, launcher.Close)
+	a.sayWhere(listener.Addr())
 	if err := server.Engine.Start(ctx); err != nil {
 		return err
 	}
@@ -136,7 +135,7 @@ func (o *devOptions) prepare(ctx context.Context, server *node.Server, log *slog
 			return nil, nil, err
 		}
 	}
-	handlers, err := registry.Open(file, log)
+	handlers, err := openHandlers(file, log)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -21,7 +21,7 @@ func (a *app) explainCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "explain ID", Short: "Say why an agenda waits, in which place, and for how long",
 		Example: `  pop agenda explain "$ID"`,
-		Args:    cobra.ExactArgs(1),
+		Args:    takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -119,7 +119,7 @@ func (a *app) previewCommand() *cobra.Command {
 		Example: `  pop insight preview text
   pop insight preview text -n 50 --algorithm RoundRobin
   pop insight preview text --weight acme=3 --max-in-flight globex=2`,
-		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeIDs(objects.Insight),
+		Args: takes(1, 1), ValidArgsFunction: a.completeIDs(objects.Insight),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("count") && req.Count < 1 {
 				return usagef("-n must be at least 1")
@@ -208,7 +208,7 @@ func (a *app) fairnessCommand() *cobra.Command {
 		Use: "fairness ID", Short: "Measure how fair an insight is, and how it serves its customers",
 		Example: `  pop insight fairness text
   pop insight fairness text --busiest 100 -o json`,
-		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeIDs(objects.Insight),
+		Args: takes(1, 1), ValidArgsFunction: a.completeIDs(objects.Insight),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {

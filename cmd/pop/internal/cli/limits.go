@@ -81,7 +81,7 @@ func drainCommand[T any](a *app, k objects.Kind, of func(*client.Client) *client
 func holdCommand[T any](a *app, cmd *cobra.Command, done string, k objects.Kind, of func(*client.Client) *client.Collection[T], set func(*T, *model.Pause)) *cobra.Command {
 	var pause model.Pause
 	var until string
-	cmd.Args, cmd.ValidArgsFunction = cobra.ExactArgs(1), a.completeIDs(k)
+	cmd.Args, cmd.ValidArgsFunction = takes(1, 1), a.completeIDs(k)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if pause.By == "" {
 			pause.By = a.Getenv("USER")
@@ -120,7 +120,7 @@ func holdCommand[T any](a *app, cmd *cobra.Command, done string, k objects.Kind,
 func resumeCommand[T any](a *app, k objects.Kind, of func(*client.Client) *client.Collection[T], holds ...func(*T, *model.Pause)) *cobra.Command {
 	return &cobra.Command{
 		Use: "resume ID", Short: "End the pause and the drain of a " + k.Noun(), Example: fmt.Sprintf(`  pop %s resume "$ID"`, k.Noun()),
-		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeIDs(k),
+		Args: takes(1, 1), ValidArgsFunction: a.completeIDs(k),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -149,7 +149,7 @@ func (a *app) limitCommand() *cobra.Command {
 		Example: `  pop customer limit acme --weight 3
   pop customer limit acme --max-in-flight 10 --rate 10/1s --burst 20 --quota 1000/24h
   pop customer limit acme --max-in-flight none`,
-		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeIDs(objects.Customer),
+		Args: takes(1, 1), ValidArgsFunction: a.completeIDs(objects.Customer),
 	}
 	flags := cmd.Flags()
 	parsers := []struct {

@@ -13,7 +13,7 @@ import (
 func (a *app) linkCommand() *cobra.Command {
 	var watch bool
 	cmd := &cobra.Command{
-		Use: "link LINKID", Short: "Sum up all agendas that share a linkId", Args: cobra.ExactArgs(1),
+		Use: "link LINKID", Short: "Sum up all agendas that share a linkId", Args: takes(1, 1),
 		Long: `Sum up all agendas that share a linkId. With --watch, follow those that there are until they have ended, as
 "pop agenda watch" does.`,
 		Example: `  pop link order-1

@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pop-platform/pop/cmd/pop/internal/output"
+	"github.com/pop-platform/pop/core/client"
 	"github.com/pop-platform/pop/core/model"
 )
 
@@ -20,11 +23,16 @@ func (a *app) logsCommand() *cobra.Command {
 first. Of each attempt the last megabyte is kept, for some days. Lines are read as they are printed with -f.`,
 		Example: `  pop agenda logs "$ID"
   pop agenda logs "$ID" --operation render -f`,
-		Args: cobra.ExactArgs(1),
+		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
+			}
+			if operation != "" && !follow { // else it may be added yet
+				if err := hasOperation(cmd.Context(), c, args[0], operation); err != nil {
+					return err
+				}
 			}
 			printer := logPrinter{w: a.Stdout, named: operation == "", seen: map[string]int64{}}
 			for chunk, err := range c.Logs(cmd.Context(), args[0], operation, follow) {
@@ -43,6 +51,22 @@ first. Of each attempt the last megabyte is kept, for some days. Lines are read 
 	cmd.Flags().StringVar(&operation, "operation", "", "only what this operation printed")
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the agenda has ended")
 	return cmd
+}
+
+// hasOperation returns an error if an agenda has no operation with a name.
+func hasOperation(ctx context.Context, c *client.Client, id, operation string) error {
+	p, _, err := c.Progress(ctx, id)
+	if err != nil {
+		return err
+	}
+	names := make([]string, len(p.Operations))
+	for i := range p.Operations {
+		names[i] = p.Operations[i].Operation
+	}
+	if !slices.Contains(names, operation) {
+		return model.Errorf(model.NotFound, "agenda %q has no operation %q; it has %s", id, operation, strings.Join(names, ", "))
+	}
+	return nil
 }
 
 // logPrinter prints chunks line by line.

@@ -34,7 +34,7 @@ func (a *app) objectCommands() []*cobra.Command {
 func (a *app) getObjectCommand(k objects.Kind) *cobra.Command {
 	return &cobra.Command{
 		Use: "get ID", Short: "Show a " + k.Noun(), Example: fmt.Sprintf("  pop %s get \"$ID\"", k.Noun()),
-		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeIDs(k),
+		Args: takes(1, 1), ValidArgsFunction: a.completeIDs(k),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -147,7 +147,7 @@ func (a *app) putObjectCommand(k objects.Kind) *cobra.Command {
 func (a *app) deleteObjectCommand(k objects.Kind) *cobra.Command {
 	return &cobra.Command{
 		Use: "delete ID", Short: "Delete a " + k.Noun(), Example: fmt.Sprintf("  pop %s delete \"$ID\"", k.Noun()),
-		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeIDs(k),
+		Args: takes(1, 1), ValidArgsFunction: a.completeIDs(k),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {

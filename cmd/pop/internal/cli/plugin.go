@@ -136,7 +136,7 @@ func (a *app) pluginDescribeCommand() *cobra.Command {
 Its checksum is what "sha256" in the configuration has to be.`,
 		Example: `  pop plugin describe ./bin/pop-plugin-local
   pop plugin describe files --config pop.yaml -o json`,
-		Args: cobra.ExactArgs(1),
+		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.find(cmd.Context(), &s, args[0])
 			if err == nil {
@@ -207,7 +207,7 @@ If a running server uses the same data, and only one process may, the check fail
 a step fails.`,
 		Example: `  pop plugin check files --config pop.yaml
   pop plugin check ./bin/pop-plugin-local --settings settings.yaml`,
-		Args: cobra.ExactArgs(1),
+		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.find(cmd.Context(), &s, args[0])
 			if err != nil {

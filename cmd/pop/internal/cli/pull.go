@@ -2,6 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -89,18 +92,27 @@ func (o *pullOptions) complete() error {
 	return nil
 }
 
+// openHandlers opens the file that --handlers names.
+func openHandlers(file string, log *slog.Logger) (*registry.Registry, error) {
+	handlers, err := registry.Open(file, log)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; name the right file with --handlers", err)
+	}
+	return handlers, err
+}
+
 func (a *app) pull(ctx context.Context, log *slog.Logger, o pullOptions) (err error) {
 	c, err := a.client()
 	if err != nil {
 		return err
 	}
-	handlers, err := registry.Open(o.handlers, log)
+	handlers, err := openHandlers(o.handlers, log)
 	if err != nil {
 		return err
 	}
 	launcher, err := process.New(process.Config{Root: o.work, Handlers: handlers, Log: log})
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; name another folder with --work", err)
 	}
 	defer closing(&err, launcher.Close)
 	puller, err := pool.New(pool.Config{
@@ -111,7 +123,7 @@ func (a *app) pull(ctx context.Context, log *slog.Logger, o pullOptions) (err er
 		return err
 	}
 	if o.health != "" {
-		l, err := node.Listen(ctx, o.health)
+		l, err := node.Listen(ctx, o.health, "--health")
 		if err != nil {
 			return err
 		}

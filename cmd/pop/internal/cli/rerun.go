@@ -25,7 +25,7 @@ By default they go on at the point of failure: operations that have succeeded ke
   pop agenda rerun "$ID" --operation transcode
   pop agenda rerun --link order-4711
   pop agenda rerun --customer acme --outcome cancelled`,
-		Args: cobra.MaximumNArgs(1),
+		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			chosen := 0
 			for _, c := range []bool{rerun.Continue, len(rerun.Operations) > 0, all} {

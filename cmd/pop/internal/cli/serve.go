@@ -60,7 +60,7 @@ func (a *app) serve(ctx context.Context, cfg node.Config, s *settings) (err erro
 		return err
 	}
 	defer closing(&err, server.Close)
-	listener, err := node.Listen(ctx, cfg.Settings.Server.Addr)
+	listener, err := node.Listen(ctx, cfg.Settings.Server.Addr, "--addr")
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ under a clock of its own. With the same seed a scenario always ends the same.`,
 		Example: `  pop simulate examples/fairness/noisy-neighbour.yaml
   pop simulate examples/fairness/noisy-neighbour.yaml --algorithm FirstInFirstOut
   pop simulate examples/fairness/weights.yaml --svg weights.svg`,
-		Args: cobra.ExactArgs(1),
+		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			scenario, err := simulate.Load(args[0])
 			if err != nil {

@@ -39,7 +39,7 @@ func (a *app) submitCommand() *cobra.Command {
 Standard output gets the agenda's id, so that scripts can keep it.`,
 		Example: `  pop agenda submit report.yaml --watch
   pop agenda submit --template words --customer acme --payload '{"text": "so few words"}' --watch`,
-		Args: cobra.MaximumNArgs(1),
+		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 1 && s.template != "":

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -30,7 +31,7 @@ pipe as a line for each change, with the time of it, and with -o json or yaml as
 The exit status is 0 if all have succeeded, 1 if one has failed, and otherwise 3, as one was cancelled.`,
 		Example: `  pop agenda watch "$ID"
   pop agenda list --state executing -o json | jq -r '.[].id' | xargs pop agenda watch`,
-		Args: cobra.MinimumNArgs(1),
+		Args: takes(1, math.MaxInt),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {

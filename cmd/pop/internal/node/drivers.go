@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 
@@ -67,6 +68,9 @@ func openAuthorizer(cfg Config, plugins map[string]*host.Plugin) (driver.Authori
 		return plugins[by].Authorizer()
 	}
 	a, err := local.NewAuthorizer(local.AuthorizerOptions{File: cfg.Settings.Server.Tokens, Logger: cfg.Log})
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, fmt.Errorf("the file of tokens %s cannot be read: %w; name another with --tokens", path.Path, path.Err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -141,13 +142,20 @@ func (s *Server) Close() error {
 	return s.drivers.close(context.Background())
 }
 
-// Listen opens the address to serve on.
-func Listen(ctx context.Context, addr string) (net.Listener, error) {
+// Listen opens the address to serve on, which a flag names.
+func Listen(ctx context.Context, addr, flag string) (net.Listener, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s: %w; stop what uses it, or take another with --addr", addr, err)
+	if err == nil {
+		return l, nil
 	}
-	return l, nil
+	remedy := "take another with " + flag + ", such as 127.0.0.1:8080"
+	if errors.Is(err, syscall.EADDRINUSE) {
+		remedy = "stop what uses it, or take another with " + flag
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		err = op.Err // without the address, which is said already
+	}
+	return nil, fmt.Errorf("cannot listen on %s: %w; %s", addr, err, remedy)
 }
 
 // IsLoopback reports whether only this machine can reach an address to listen on.
