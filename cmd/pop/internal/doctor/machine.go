@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pop-platform/pop/cmd/pop/internal/node"
 	"github.com/pop-platform/pop/core/pool/registry"
 )
@@ -26,7 +28,7 @@ func checkData(ctx context.Context, r *report, data string) {
 	info, err := os.Stat(data)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		r.ok("data folder", "%s is not there yet; the first start makes it", data)
+		checkNewData(r, data, func(dir string) error { return unix.Access(dir, unix.W_OK|unix.X_OK) })
 		return
 	case err != nil:
 		r.fail("data folder", "give this user the right to use it, or take another with --data", "%v", err)
@@ -58,6 +60,23 @@ func checkData(ctx context.Context, r *report, data string) {
 	default:
 		r.ok("store", "it opens, and no server has it open")
 	}
+}
+
+// checkNewData says whether a data folder can be made, without making it.
+func checkNewData(r *report, data string, writable func(dir string) error) {
+	above := filepath.Dir(data)
+	for info, err := os.Stat(above); err != nil || !info.IsDir(); info, err = os.Stat(above) {
+		if above == filepath.Dir(above) {
+			break
+		}
+		above = filepath.Dir(above)
+	}
+	if err := writable(above); err != nil {
+		r.fail("data folder", "give this user the right to write there, or take another with --data", "%s is not there yet and cannot be made, %s: %v", data, above, err)
+		return
+	}
+	r.ok("data folder", "%s is not there yet; the first start makes it", data)
+	checkSpace(r, above)
 }
 
 func checkSpace(r *report, data string) {
