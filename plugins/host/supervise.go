@@ -268,7 +268,7 @@ func (p *Plugin) replace(r *replacement, old *instance, launch launcher) (*insta
 		return inst, next
 	}
 	inst.end()
-	p.log.Error("the plugin could not be replaced, the one before is started again", "error", err)
+	p.log.Warn("the process that was to replace the plugin cannot be used, the one before is started again") // why, the request is told
 	back, failed := p.open(context.WithoutCancel(r.ctx), launch, before)
 	if failed != nil {
 		p.withdraw(Restarting, failed)
