@@ -117,6 +117,9 @@ func (b *backlog) Scan(ctx context.Context, req driver.ScanRequest) (driver.Scan
 			return driver.ScanResponse{}, err //nolint:wrapcheck // a part that the engine never names
 		}
 		shard = int(of)
+		if req.From != "" { // they came into line long ago
+			return b.Store.Scan(ctx, req)
+		}
 		n, record = (b.waiting-shard+liveShards-1)/liveShards, func(i int) driver.Record { return b.entry(i*liveShards + shard) }
 	}
 	if req.Kind == kindAccount && req.Part == insightID {
@@ -270,6 +273,47 @@ func TestSchedulingAsksTheStoreForTheSameWithAMillionWaitingAndWithAHundredThous
 			}
 		})
 	}
+}
+
+func TestABacklogIsReadAnewTheMoreRarelyTheMoreWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const waiting, minutes = 3 * rescanAll, 60
+		w := startBehind(t, waiting, 0, memdriver.FullStore())
+		t.Cleanup(func() { w.Stop() })
+		<-time.After(10 * time.Second)
+		d := w.dispatcher(insightID)
+		wantWaiting := func(want int) {
+			t.Helper()
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if got := d.line.Waiting(); got != want {
+				t.Errorf("%d agendas wait, want %d", got, want)
+			}
+		}
+		wantWaiting(waiting)
+		scanned := w.spent(func() { <-time.After(minutes * time.Minute) })[memdriver.Scan].Items
+		if most := minutes*rescanAll + waiting; scanned > most || scanned < most/2 {
+			t.Errorf("in %d minutes %d entries are read of %d agendas that wait, want about %d", minutes, scanned, waiting, minutes*rescanAll)
+		}
+
+		// Agendas that nobody tells of: one that has come into line just now, and one that has come back to an old place.
+		b := &backlog{waiting: waiting}
+		appear := func(i int, ready int64) {
+			r := b.run(i)
+			r.Ready = ready
+			rec, err := r.record()
+			w.must(err)
+			_, err = w.base.Open().Write(w.ctx(), driver.WriteRequest{Groups: []driver.Group{{{Record: rec}}}})
+			w.must(err)
+		}
+		appear(waiting, time.Now().Add(-time.Minute).UnixNano())
+		<-time.After(w.Rescan + 2*time.Second)
+		wantWaiting(waiting + 1)
+		appear(waiting+1, 1)
+		<-time.After(5 * w.Rescan)
+		wantWaiting(waiting + 2)
+	})
 }
 
 func TestATakeoverReadsTheLimitsOfItsCustomersFiveHundredAtATime(t *testing.T) {

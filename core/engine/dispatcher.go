@@ -43,8 +43,9 @@ type dispatcher struct {
 	unread    map[string]bool         // customers whose limits could not be read
 	stale     bool                    // the store may hold live runs that are not in memory
 	began     bool                    // memory has once been read from the store
-	loaded    time.Time
-	pulled    time.Time // when somebody last asked for agendas
+	loaded    time.Time               // when memory was last brought up to date
+	whole     time.Time               // when all live runs were last read for it
+	pulled    time.Time               // when somebody last asked for agendas
 
 	accounts accounts
 }
@@ -140,11 +141,11 @@ func (d *dispatcher) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if d.takeStale() {
+	if since, stale := d.takeStale(); stale {
 		if err := d.engine.ensure(ctx, insight.Object.QueueName); err != nil {
 			return err
 		}
-		if err := d.load(ctx); err != nil {
+		if err := d.load(ctx, since); err != nil {
 			return err
 		}
 	}
@@ -203,16 +204,34 @@ func (d *dispatcher) rescan() {
 	d.signal()
 }
 
-// takeStale reports whether memory must be brought up to date, which the caller then does.
-func (d *dispatcher) takeStale() bool {
+const (
+	// rescanOverlap is since how long before the last rescan the next one reads what has come into line: the clocks of servers differ, and
+	// indexes lag behind.
+	rescanOverlap = 5 * time.Minute
+	// rescanAll is how many waiting runs are read anew with each rescan. Where more wait, all of them are read the more rarely, as reading a
+	// million takes some ten seconds and has its price. It finds no more than what came back to an old place in line unheard.
+	rescanAll = 10_000
+)
+
+// takeStale reports whether memory must be brought up to date, which the caller then does, with the runs that have come into line since
+// then; with the zero time, with all.
+func (d *dispatcher) takeStale() (since time.Time, stale bool) {
 	caps, now := d.engine.store.Capabilities(), d.engine.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	stale := d.stale || (caps.Shared || !caps.FreshIndexes) && now.Sub(d.loaded) >= d.engine.Rescan
-	if stale {
-		d.stale, d.loaded = false, now
+	due := func(last time.Time, every time.Duration) bool {
+		return (caps.Shared || !caps.FreshIndexes) && now.Sub(last) >= every
 	}
-	return stale
+	switch {
+	case d.stale || due(d.whole, d.engine.Rescan*time.Duration(1+d.line.Waiting()/rescanAll)):
+		d.whole = now
+	case due(d.loaded, d.engine.Rescan):
+		since = d.loaded.Add(-rescanOverlap)
+	default:
+		return since, false
+	}
+	d.stale, d.loaded = false, now
+	return since, true
 }
 
 // observe brings memory up to date with a run that was read or written. What is told late, after a later state of the run, is

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/pop-platform/pop/core/model"
 	"github.com/pop-platform/pop/core/scheduling"
@@ -14,15 +15,15 @@ import (
 // readAtOnce is how many records are read in one call where there may be any number.
 const readAtOnce = 500
 
-// load brings memory up to date with the live runs of the insight. What the index shows of a run that memory has otherwise may be
-// old, so the store is asked.
-func (d *dispatcher) load(ctx context.Context) error {
+// load brings memory up to date with the live runs of the insight: with all that are QUEUED or EXECUTING, and those that wait and have
+// come into line since a time. What the index shows of a run that memory has otherwise may be old, so the store is asked.
+func (d *dispatcher) load(ctx context.Context, since time.Time) error {
 	start := d.engine.Now()
 	waiting := map[string][]scheduling.Item{}
 	unsure := map[string]bool{}
 	unseen := d.inFlight()
 	for shard := range liveShards {
-		req := driver.ScanRequest{Kind: kindRun, Index: indexLive, Part: livePart(d.insightID, shard)}
+		req := driver.ScanRequest{Kind: kindRun, Index: indexLive, Part: livePart(d.insightID, shard), From: liveFrom(since)}
 		for rec, err := range d.engine.store.Scan(ctx, req) {
 			if err != nil {
 				return fmt.Errorf("load live agendas: %w", err)

@@ -1,12 +1,15 @@
 package engine
 
 import (
+	"bytes"
+	"log/slog"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/pop-platform/pop/core/model"
+	"github.com/pop-platform/pop/plugins/driver"
 )
 
 // limit changes what a customer may do.
@@ -161,6 +164,53 @@ func TestAQuotaIsKeptOverARestart(t *testing.T) {
 		<-time.After(time.Hour)
 		if got := w.queued("a"); got != 6 {
 			t.Errorf("%d are QUEUED in the next window, want 6", got)
+		}
+	})
+}
+
+func TestAnAccountGoesADayAfterItAllowsWhatAnEmptyOneWould(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.limit("a", func(c *model.Customer) { c.Quota = &model.Quota{Count: 3, WindowSeconds: 3600} })
+		key := accountKey(insightID, "a")
+		_, err := w.store.WriteOne(w.ctx(), driver.Op{Record: driver.Record{Key: key, Body: []byte("{}")}}) // as an earlier version did
+		w.must(err)
+		w.crash()
+		var log bytes.Buffer
+		w.options.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		w.start()
+		stored := func() bool {
+			rec, err := w.store.GetOne(w.ctx(), key)
+			w.must(err)
+			return rec != nil
+		}
+		for round := 1; round <= 2; round++ { // the second one finds no account where it has known one
+			ids := make([]string, 5)
+			for i := range ids {
+				ids[i] = w.submit("a")
+			}
+			if got := w.queued("a"); got != 3 {
+				t.Fatalf("round %d: %d are QUEUED, want 3", round, got)
+			}
+			<-time.After(time.Hour)
+			if got := w.queued("a"); got != 5 {
+				t.Fatalf("round %d: %d are QUEUED in the next window, want 5", round, got)
+			}
+			for _, id := range ids {
+				_, err := w.Cancel(w.ctx(), id, "")
+				w.must(err)
+			}
+			<-time.After(23 * time.Hour)
+			if !stored() {
+				t.Errorf("round %d: the account has gone while it may still tell something", round)
+			}
+			<-time.After(3 * time.Hour)
+			if stored() {
+				t.Errorf("round %d: the account is still there a day after its window", round)
+			}
+		}
+		w.Stop()
+		if log.Len() > 0 {
+			t.Errorf("the log says:\n%s", &log)
 		}
 	})
 }

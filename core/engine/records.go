@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -89,9 +90,17 @@ func (r *run) liveSort() string {
 	return fmt.Sprintf("%c%s%s", liveBusy, r.ID, r.CustomerID)
 }
 
+// liveFrom is where those of a shard begin that have come into line since a time; after them come all that do not wait.
+func liveFrom(since time.Time) string {
+	if since.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("%c%016x", liveWaiting, since.UnixNano())
+}
+
 const (
 	liveWaiting  = 'w'
-	liveBusy     = 'x'
+	liveBusy     = 'x' // after liveWaiting, see liveFrom
 	priorityZero = 128
 )
 

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pop-platform/pop/core/model"
 	"github.com/pop-platform/pop/core/pool"
 )
 
@@ -156,4 +157,35 @@ func wantRow(t *testing.T, page, name string, want ...float64) {
 		return
 	}
 	t.Errorf("docs/cost.md has no row for %q: %.4f", name, want)
+}
+
+// TestWhatAgendasThatWaitCost counts what the owner of an insight reads in an hour in which nothing happens because of the agendas that
+// wait, and holds docs/cost.md to it.
+func TestWhatAgendasThatWaitCost(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "cost.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hourly := func(waiting int) (units float64) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, "acme")
+			for range waiting / 100 {
+				batch := make([]model.Agenda, 100)
+				for i := range batch {
+					batch[i] = agenda("acme", 1, 300)
+				}
+				w.submit(batch...)
+			}
+			<-time.After(10 * time.Minute)
+			w.bill.take()
+			<-time.After(time.Hour)
+			units = total(w.bill.take().read)
+		})
+		return units
+	}
+	const few, many = 100, 1100
+	each := (hourly(many) - hourly(few)) / (many - few)
+	for name, waiting := range map[string]float64{"1,000": 1e3, "10,000 and more": 1e4} { // core/engine shows that it stays at that
+		wantRow(t, string(page), name, 0, each*waiting, 0, each*waiting*readPrice/1e6)
+	}
 }
