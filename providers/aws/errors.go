@@ -11,6 +11,7 @@ import (
 	"time"
 
 	ddb "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	sqs "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
@@ -82,7 +83,7 @@ func (c call) fault(ctx context.Context, err error) error {
 		return c.signatureFault(e, err, message)
 	case slices.Contains(unknownCodes, code):
 		return refused(driver.Denied, "AWS does not know the credentials (%s); check the access key, and that it belongs to the partition of %s", code, c.where)
-	case slices.Contains(missingQueue, code):
+	case isMissingQueue(err, code):
 		return refused(driver.Invalid, "there is no %s in %s", c.about, c.where)
 	case slices.Contains(missingTable, code) && !strings.Contains(message, "index"):
 		return refused(driver.Unavailable, "there is no %s in %s: check region and table, or create it as docs/aws.md says", c.about, c.where)
@@ -100,6 +101,12 @@ func (c call) fault(ctx context.Context, err error) error {
 	default:
 		return refused(driver.Internal, "%s: AWS refuses the request: %s: %s", c.about, code, message)
 	}
+}
+
+// isMissingQueue goes by the type too: the code is that of an older protocol, and not every service at an endpoint of one's own sends it.
+func isMissingQueue(err error, code string) bool {
+	_, typed := errors.AsType[*sqs.QueueDoesNotExist](err)
+	return typed || slices.Contains(missingQueue, code)
 }
 
 // transportFault is of an error that is no answer of AWS.

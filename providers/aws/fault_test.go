@@ -165,6 +165,21 @@ func TestMissingCredentialsAreSaidWithTheirRemedy(t *testing.T) {
 	}
 }
 
+func TestAMissingQueueIsToldByTypeWhateverItsCode(t *testing.T) {
+	for _, code := range []string{"", "AWS.SimpleQueueService.NonExistentQueue;Sender", "com.amazonaws.sqs#QueueDoesNotExist"} {
+		o := options()
+		o.Transport = &faults{instead: func(string, *http.Request) (*http.Response, error) {
+			resp := answer(http.StatusBadRequest, `{"__type": "com.amazonaws.sqs#QueueDoesNotExist", "message": "The specified queue does not exist."}`)
+			resp.Header.Set("X-Amzn-Query-Error", code)
+			return resp, nil
+		}}
+		_, err := openQueue(t, at("http://aws.test"), o).Depth(t.Context(), driver.DepthRequest{Queue: "gone"})
+		if driver.CodeOf(err) != driver.Invalid || !strings.Contains(err.Error(), "there is no queue pop-gone") {
+			t.Errorf("with the code %q: %v, want invalid, as there is no queue", code, err)
+		}
+	}
+}
+
 func TestAWriteWhoseReplyIsLostIsUnknownAndIsMadeOnce(t *testing.T) {
 	s, f := faulty(t)
 	lost := map[string]func(*http.Response) (*http.Response, error){
