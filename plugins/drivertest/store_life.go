@@ -101,8 +101,8 @@ var concurrencyClauses = []storeClause{
 			for i, k := range numbers(fmt.Sprint("w", n, "-"), 10) {
 				v := t.put(k, k.Sort, entry("all", k.Sort))
 				t.wantBody(k, k.Sort)
-				t.scan(driver.ScanRequest{Kind: kind, Part: part, From: k.Sort, Limit: 3})
-				t.scan(driver.ScanRequest{Kind: kind, Index: index, Part: "all", From: k.Sort, Limit: 5, Reverse: true})
+				t.page(driver.ScanRequest{Kind: kind, Part: part, From: k.Sort, Limit: 3})
+				t.page(driver.ScanRequest{Kind: kind, Index: index, Part: "all", From: k.Sort, Limit: 5, Reverse: true})
 				if i == 0 {
 					t.migrate(false)
 				}

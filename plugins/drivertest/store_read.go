@@ -259,10 +259,8 @@ var scanClauses = []storeClause{
 		for i, k := range keys {
 			want[i] = k.Sort
 		}
-		for _, limit := range []int{0, 2, t.caps.MaxScanLimit, t.caps.MaxScanLimit + 1, 1 << 30} {
-			if limit != 2 || n < 2000 {
-				t.wantScan(driver.ScanRequest{Kind: kind, Part: part, Limit: limit}, want...) // page checks each length
-			}
+		for _, limit := range []int{0, n / 3, t.caps.MaxScanLimit, t.caps.MaxScanLimit + 1, 1 << 30} {
+			t.wantScan(driver.ScanRequest{Kind: kind, Part: part, Limit: limit}, want...) // page checks each length
 		}
 	}},
 	{"Scan of large records returns all of them", func(t *storeTest) {
