@@ -20,13 +20,13 @@ ifeq ($(CI)$(shell command -v ffmpeg >/dev/null && command -v ffprobe),)
 LEFT_OUT := %/examples/media
 endif
 
-# The second opinion on the AWS drivers needs an emulator in Python. It is not yet steady enough to stop a landing, so CI is
-# without it too, and the first line says so.
-MOTO := bin/moto/bin/moto_server
-ifeq ($(wildcard $(MOTO)),)
-WITHOUT_MOTO := %/providers/aws/mototest
+# Likewise the second opinions on the AWS drivers: their emulators are installed by Python.
+EMULATORS := bin/emulators/installed
+ifeq ($(CI)$(shell python3 -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo yes),)
+WITHOUT_EMULATORS := %/providers/aws/emulatortest
 endif
-PACKAGES = $(filter-out $(LEFT_OUT) $(WITHOUT_MOTO),$(shell $(GO) list $(PKG)))
+PACKAGES = $(filter-out $(LEFT_OUT) $(WITHOUT_EMULATORS),$(shell $(GO) list $(PKG)))
+INSTALL = $(if $(filter %/emulatortest,$(PACKAGES)),$(MAKE) emulators)
 
 .PHONY: help
 help: ## List the targets
@@ -43,21 +43,23 @@ build: ## Build the binaries into bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/...
 
 .PHONY: test
-test: ## Run all tests; those of examples/media need ffmpeg
-ifdef WITHOUT_MOTO
-	@echo 'NOT RUN: providers/aws/mototest, as moto is missing. Run make moto, which needs python3 with venv, and make test again.' >&2
-endif
+test: ## Run all tests; those of examples/media need ffmpeg, those of providers/aws/emulatortest python3 with venv
+	@$(INSTALL)
 	@$(TOOL) gotestsum --format=standard-quiet -- $(TESTFLAGS) $(PACKAGES)
 ifdef LEFT_OUT
 	@echo 'NOT RUN: examples/media, as ffmpeg is missing. Install it (apt-get install ffmpeg, brew install ffmpeg) and run make test again.' >&2
 endif
+ifdef WITHOUT_EMULATORS
+	@echo 'NOT RUN: providers/aws/emulatortest, as python3 (3.10 or later) with venv is missing. Install it (apt-get install python3-venv, brew install python) and run make test again.' >&2
+endif
 
-.PHONY: moto
-moto: $(MOTO) ## Install the emulator that the tests of providers/aws/mototest need; needs python3 with venv
+.PHONY: emulators
+emulators: $(EMULATORS) ## Install the emulators of AWS that the tests of providers/aws/emulatortest start; make test does it
 
-$(MOTO): providers/aws/mototest/requirements.txt
-	@rm -rf bin/moto && python3 -m venv bin/moto
-	@bin/moto/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+$(EMULATORS): $(addprefix providers/aws/emulatortest/,requirements.txt elasticmq.py elasticmq.sha256)
+	@rm -rf bin/emulators && python3 -m venv bin/emulators
+	@bin/emulators/bin/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r $<
+	@bin/emulators/bin/python3 providers/aws/emulatortest/elasticmq.py bin/emulators/elasticmq
 	@touch $@
 
 .PHONY: race
@@ -66,6 +68,7 @@ race: test ## Run all tests under the race detector; needs gcc too
 
 .PHONY: cover
 cover: ## Print the statements covered by tests, in all and per function in coverage.out
+	@$(INSTALL)
 	@$(GO) test -coverpkg=./core/...,./plugins/...,./providers/... -coverprofile=coverage.out $(TESTFLAGS) $(PACKAGES)
 	@$(GO) tool cover -func=coverage.out | tail -n 1
 
