@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 
@@ -335,6 +336,30 @@ func TestNoServerIsSaidInOneLine(t *testing.T) {
 	want := fmt.Sprintf("pop: no server at http://127.0.0.2:%s; start one with `pop dev`, or name another with --server\n", port)
 	if got := x.fail(1, "agenda", "list"); got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestASubmissionWithoutAnAnswerSaysHowToSubmitItOnce(t *testing.T) {
+	t.Parallel()
+	x := newTerminal(t)
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { // a server that dies when it is sent something
+		if conn, err := l.Accept(); err == nil {
+			_, _ = conn.Read(make([]byte, 1))
+			_ = conn.Close()
+		}
+		_ = l.Close()
+	}()
+	file := x.write("agenda.yaml", "customerId: acme\noperations: [{name: a, type: text.count}]\n")
+	x.env = append(x.env, "POP_SERVER=http://"+l.Addr().String())
+	contains(t, x.fail(1, "agenda", "submit", file), "not known whether the agenda was accepted", "--idempotency-key", "no server at")
+	for _, args := range [][]string{{}, {"--idempotency-key", "mine"}} { // now nothing listens
+		if said := x.fail(1, append([]string{"agenda", "submit", file}, args...)...); strings.Contains(said, "not known") {
+			t.Errorf("%q: %s", args, said)
+		}
 	}
 }
 

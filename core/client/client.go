@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/pop-platform/pop/core/api/wire"
@@ -32,6 +33,10 @@ const maxErrorBytes = 300
 
 // ErrUnreachable is in the tree of the error of a call that got no answer, or lost it. What the call did is not known.
 var ErrUnreachable = errors.New("the server cannot be reached")
+
+// ErrSent is in the tree of an [ErrUnreachable] if an attempt of the call may have reached the server: what it was to change may have been
+// changed.
+var ErrSent = errors.New("it was sent and not answered")
 
 // Client calls a POP server. It is safe for concurrent use.
 type Client struct {
@@ -116,10 +121,16 @@ func (c *Client) do(ctx context.Context, r call, out any) (int, http.Header, err
 		}
 	}
 	delay := firstDelay
+	sent := false
 	for attempt := 1; ; attempt++ {
 		status, header, err := c.once(ctx, r, body, out)
-		passing := errors.Is(err, ErrUnreachable) || model.KindOf(err) == model.Unavailable
+		away := errors.Is(err, ErrUnreachable)
+		sent = sent || away && r.method != http.MethodGet && !errors.Is(err, syscall.ECONNREFUSED)
+		passing := away || model.KindOf(err) == model.Unavailable
 		if err == nil || !r.safe || attempt == maxAttempts || ctx.Err() != nil || !passing {
+			if passing && sent {
+				err = fmt.Errorf("%w (%w)", err, ErrSent)
+			}
 			return status, header, err
 		}
 		wait := max(retryAfter(header), delay/2+rand.N(delay))

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,6 +57,43 @@ func busy(headers ...string) func(*http.Request) (*http.Response, error) {
 }
 
 func broken(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") }
+
+func failing(err error) func(*http.Request) (*http.Response, error) {
+	return func(*http.Request) (*http.Response, error) { return nil, err }
+}
+
+func TestAnAttemptThatMayHaveReachedTheServerIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	lost, refused := failing(io.EOF), failing(syscall.ECONNREFUSED)
+	submit := func(ctx context.Context, c *Client) error {
+		_, err := c.Submit(ctx, model.Agenda{}, "key")
+		return err
+	}
+	read := func(ctx context.Context, c *Client) error {
+		_, err := c.Agenda(ctx, "a")
+		return err
+	}
+	for name, tt := range map[string]struct {
+		answers []func(*http.Request) (*http.Response, error)
+		call    func(context.Context, *Client) error
+		sent    bool
+	}{
+		"nothing listens":                         {[]func(*http.Request) (*http.Response, error){refused}, submit, false},
+		"an answer is lost, then nothing listens": {[]func(*http.Request) (*http.Response, error){lost, refused}, submit, true},
+		"an answer is lost, then it is busy":      {[]func(*http.Request) (*http.Response, error){lost, busy()}, submit, true},
+		"an answer to a question is lost":         {[]func(*http.Request) (*http.Response, error){lost, refused}, read, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c, _ := scripted(t, tt.answers...)
+				if err := tt.call(t.Context(), c); err == nil || errors.Is(err, ErrSent) != tt.sent {
+					t.Errorf("%v, want one that it was sent: %t", err, tt.sent)
+				}
+			})
+		})
+	}
+}
 
 func scripted(t *testing.T, answers ...func(*http.Request) (*http.Response, error)) (*Client, *script) {
 	t.Helper()

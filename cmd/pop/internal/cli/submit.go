@@ -60,7 +60,8 @@ Standard output gets the agenda's id, so that scripts can keep it.`,
 			if err != nil {
 				return err
 			}
-			if s.key == "" { // lets the client repeat a call whose answer was lost
+			own := s.key == ""
+			if own { // lets the client repeat a call whose answer was lost
 				s.key = uuid.NewString()
 			}
 			var submitted wire.Submitted
@@ -68,6 +69,9 @@ Standard output gets the agenda's id, so that scripts can keep it.`,
 				submitted, err = a.runTemplate(cmd.Context(), c, s)
 			} else {
 				submitted, err = a.submitFile(cmd.Context(), c, s, args[0])
+			}
+			if own && errors.Is(err, client.ErrSent) {
+				a.note("It is not known whether the agenda was accepted. Submit it again with --idempotency-key %s: then it is accepted once in any case.", s.key)
 			}
 			if err != nil {
 				return err
