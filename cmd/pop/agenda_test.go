@@ -313,6 +313,8 @@ func TestACommandLineThatCannotBeUnderstoodExitsWith2AndSaysWhereHelpIs(t *testi
 		{"pull", "--insight", "i"},
 		{"version", "more"},
 		{"agenda", "list", "--limit", "-1"},
+		{"token", "--subject", "s", "--role", "read", "--customer", "acme, globex"},
+		{"pull", "--handlers", "h", "--insight", "a, b"},
 		{"agenda", "list", "--state", "asleep"},
 		{"agenda", "list", "--outcome", "great"},
 		{"agenda", "list", "--server", "not a url"},

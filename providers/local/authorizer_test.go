@@ -82,21 +82,22 @@ func TestABadTokenFileIsAnErrorThatNamesPathAndField(t *testing.T) {
 	t.Parallel()
 	hash := HashToken("x")
 	for name, tc := range map[string]struct{ text, want string }{
-		"not YAML":           {"tokens: [", "yaml"},
-		"no tokens":          {"{}", "tokens: is missing"},
-		"tokens of one type": {"tokens: yes please", "tokens: is a string"},
-		"unknown key at top": {"tokens: []\ntoken: []", `unknown field "token"`},
-		"key given twice":    {"tokens: []\ntokens: []", `"tokens" already set`},
-		"plain token":        {"tokens: [{token: secret, subject: a}]", "tokens[0].token: must be sha256:"},
-		"short hash":         {"tokens: [{token: 'sha256:00', subject: a}]", "tokens[0].token: must be sha256:"},
-		"long hash":          {"tokens: [{token: '" + hash + "00', subject: a}]", "tokens[0].token: must be sha256:"},
-		"unknown key":        {"tokens: [{token: '" + hash + "', subject: a, custmers: [b]}]", `tokens[0]: unknown field "custmers"`},
-		"customers as text":  {"tokens: [{token: '" + hash + "', subject: a, customers: b}]", "tokens[0].customers: is a string"},
-		"no subject":         {"tokens: [{token: '" + hash + "'}]", "tokens[0].subject: is empty"},
-		"empty customer":     {"tokens: [{token: '" + hash + "', subject: a, customers: [b, '']}]", "tokens[0].customers[1]: is empty"},
-		"unknown role":       {"tokens: [{token: '" + hash + "', subject: a, roles: [read, admin]}]", `tokens[0].roles[1]: "admin" is not a role`},
-		"bad time":           {"tokens: [{token: '" + hash + "', subject: a, notAfter: soon}]", "tokens[0]"},
-		"same token twice":   {"tokens: [{token: '" + hash + "', subject: a}, {token: '" + hash + "', subject: b}]", "tokens[1].token: is that of tokens[0]"},
+		"not YAML":            {"tokens: [", "yaml"},
+		"no tokens":           {"{}", "tokens: is missing"},
+		"tokens of one type":  {"tokens: yes please", "tokens: is a string"},
+		"unknown key at top":  {"tokens: []\ntoken: []", `unknown field "token"`},
+		"key given twice":     {"tokens: []\ntokens: []", `"tokens" already set`},
+		"plain token":         {"tokens: [{token: secret, subject: a}]", "tokens[0].token: must be sha256:"},
+		"short hash":          {"tokens: [{token: 'sha256:00', subject: a}]", "tokens[0].token: must be sha256:"},
+		"long hash":           {"tokens: [{token: '" + hash + "00', subject: a}]", "tokens[0].token: must be sha256:"},
+		"unknown key":         {"tokens: [{token: '" + hash + "', subject: a, custmers: [b]}]", `tokens[0]: unknown field "custmers"`},
+		"customers as text":   {"tokens: [{token: '" + hash + "', subject: a, customers: b}]", "tokens[0].customers: is a string"},
+		"no subject":          {"tokens: [{token: '" + hash + "'}]", "tokens[0].subject: is empty"},
+		"empty customer":      {"tokens: [{token: '" + hash + "', subject: a, customers: [b, '']}]", "tokens[0].customers[1]: is empty"},
+		"customer with space": {"tokens: [{token: '" + hash + "', subject: a, customers: ['b ']}]", `tokens[0].customers[0]: "b " begins or ends with space`},
+		"unknown role":        {"tokens: [{token: '" + hash + "', subject: a, roles: [read, admin]}]", `tokens[0].roles[1]: "admin" is not a role`},
+		"bad time":            {"tokens: [{token: '" + hash + "', subject: a, notAfter: soon}]", "tokens[0]"},
+		"same token twice":    {"tokens: [{token: '" + hash + "', subject: a}, {token: '" + hash + "', subject: b}]", "tokens[1].token: is that of tokens[0]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

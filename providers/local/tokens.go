@@ -129,8 +129,12 @@ func (e *tokenEntry) known() (knownToken, error) {
 		return k, errors.New("subject: is empty")
 	}
 	for i, c := range e.Customers {
-		if strings.TrimSpace(c) == "" {
+		switch strings.TrimSpace(c) {
+		case "":
 			return k, fmt.Errorf("customers[%d]: is empty", i)
+		case c:
+		default:
+			return k, fmt.Errorf("customers[%d]: %q begins or ends with space, as no customer's id does", i, c)
 		}
 		e.Customers[i] = strings.ToLower(c)
 	}

@@ -137,6 +137,16 @@ func takes(least, most int) cobra.PositionalArgs {
 	}
 }
 
+// names returns why the values of a flag cannot be ids: one with space before it, behind a comma, would be found by nobody.
+func names(flag string, ids []string) error {
+	for _, id := range ids {
+		if issues := model.ValidateID("", id); len(issues) > 0 {
+			return usagef("--%s: %s", flag, issues[0].Message)
+		}
+	}
+	return nil
+}
+
 func (a *app) printer() output.Printer { return output.Printer{W: a.Stdout, Format: a.format} }
 
 // note says something to people that is not the result of the command.

@@ -52,6 +52,9 @@ killed puller has left is run again at once.`,
 			case o.slots < 1:
 				return usagef("--slots must be at least 1")
 			}
+			if err := names("insight", o.insights); err != nil {
+				return err
+			}
 			if err := o.complete(); err != nil {
 				return err
 			}

@@ -54,6 +54,9 @@ A server reads the file again when it changes.`,
 					return usagef("there is no role %q; the roles are %s", role, strings.Join(roles, ", "))
 				}
 			}
+			if err := names("customer", entry.Customers); err != nil {
+				return err
+			}
 			var token string
 			token, entry.Token = node.NewToken()
 			if valid > 0 {
