@@ -30,6 +30,10 @@ const (
 // guardianWait is how long an earlier executor's guardian may take to kill its handlers. It takes milliseconds.
 const guardianWait = 30 * time.Second
 
+// claimWait is how long a root folder has to be locked to count as in use. An executor that is killed while it starts a handler leaves the
+// lock to the shell that is to become that one, until it has begun.
+const claimWait = 2 * time.Second
+
 // claimRoot makes the root folder this process's alone and removes the folders of attempts that were killed.
 func claimRoot(root string) (*os.File, error) {
 	if err := os.MkdirAll(root, 0o700); err != nil {
@@ -39,8 +43,15 @@ func claimRoot(root string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(lock); err != nil {
+	for start := time.Now(); ; <-time.After(10 * time.Millisecond) {
+		err := flock(lock)
+		if err == nil {
+			break
+		}
 		if errors.Is(err, syscall.EWOULDBLOCK) {
+			if time.Since(start) < claimWait {
+				continue
+			}
 			err = fmt.Errorf("%s is in use by another process", root)
 		}
 		return nil, errors.Join(err, lock.Close())

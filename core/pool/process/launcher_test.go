@@ -179,6 +179,28 @@ func TestAFailureNamesTheCauseFirstThenTheHandler(t *testing.T) {
 	}
 }
 
+func TestARootFolderThatIsLockedForAMomentIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	root := filepath.Join(t.TempDir(), "work")
+	cfg := Config{Root: root, Handlers: script("true"), Log: slog.New(slog.DiscardHandler)}
+	before, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), root+" is in use by another process") {
+		t.Errorf("a folder that is in use: %v", err)
+	}
+	closed := make(chan error, 1)
+	time.AfterFunc(100*time.Millisecond, func() { closed <- before.Close() }) // as an executor that is killed, and a handler that it was just starting
+	after, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(<-closed, after.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAnOperationTypeWithoutAHandlerIsLoggedOnce(t *testing.T) {
 	t.Parallel()
 	l := newLauncher(t, script("true"))

@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -142,11 +143,21 @@ func (s *Server) Close() error {
 	return s.drivers.close(context.Background())
 }
 
+// takenFor is how long an address has to be taken to count as in use. A program that is killed while it starts another leaves its sockets
+// to that one up to the moment in which it becomes what it is to be, which takes a while on a busy machine.
+const takenFor = 2 * time.Second
+
 // Listen opens the address to serve on, which a flag names.
 func Listen(ctx context.Context, addr, flag string) (net.Listener, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-	if err == nil {
-		return l, nil
+	var l net.Listener
+	var err error
+	for start := time.Now(); ; <-time.After(10 * time.Millisecond) {
+		if l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", addr); err == nil {
+			return l, nil
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Since(start) > takenFor {
+			break
+		}
 	}
 	remedy := "take another with " + flag + ", such as 127.0.0.1:8080"
 	if errors.Is(err, syscall.EADDRINUSE) {
