@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/xml"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -48,6 +49,9 @@ func TestMain(m *testing.M) {
 				return forgetful{memdriver.NewStore(memdriver.StoreOptions{})}, nil
 			},
 		})
+	}
+	if err := flag.Set("test.parallel", "8"); err != nil { // they wait for disks and for plugins more than they compute
+		panic(err)
 	}
 	os.Exit(m.Run())
 }
