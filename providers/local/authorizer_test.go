@@ -97,6 +97,7 @@ func TestABadTokenFileIsAnErrorThatNamesPathAndField(t *testing.T) {
 		"customer with space": {"tokens: [{token: '" + hash + "', subject: a, customers: ['b ']}]", `tokens[0].customers[0]: "b " begins or ends with space`},
 		"unknown role":        {"tokens: [{token: '" + hash + "', subject: a, roles: [read, admin]}]", `tokens[0].roles[1]: "admin" is not a role`},
 		"bad time":            {"tokens: [{token: '" + hash + "', subject: a, notAfter: soon}]", "tokens[0]"},
+		"several":             {"tokens: [{token: secret, subject: a}, {token: '" + hash + "', subject: a, roles: [god]}]", `never the token itself; tokens[1].roles[0]: "god" is not a role`},
 		"same token twice":    {"tokens: [{token: '" + hash + "', subject: a}, {token: '" + hash + "', subject: b}]", "tokens[1].token: is that of tokens[0]"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -63,7 +63,7 @@ type tokenEntry struct {
 	NotAfter  time.Time     `json:"notAfter"`
 }
 
-// parseTokens reads a file. Its errors name the field that is wrong.
+// parseTokens reads a file. Its error names a field of each entry that is wrong.
 func parseTokens(text []byte) (*tokenTable, error) {
 	text, err := yaml.YAMLToJSONStrict(text)
 	if err != nil {
@@ -80,22 +80,29 @@ func parseTokens(text []byte) (*tokenTable, error) {
 	}
 	table := &tokenTable{byHash: map[tokenBucket][]knownToken{}}
 	seen := map[[sha256.Size]byte]int{}
+	var wrong []string
 	for i, raw := range *file.Tokens {
 		path := fmt.Sprintf("tokens[%d]", i)
 		var entry tokenEntry
 		if err := decodeStrict(path, raw, &entry); err != nil {
-			return nil, err
+			wrong = append(wrong, err.Error())
+			continue
 		}
 		known, err := entry.known()
 		if err != nil {
-			return nil, fmt.Errorf("%s.%w", path, err)
+			wrong = append(wrong, path+"."+err.Error())
+			continue
 		}
 		if first, twice := seen[known.hash]; twice {
-			return nil, fmt.Errorf("%s.token: is that of tokens[%d]", path, first)
+			wrong = append(wrong, fmt.Sprintf("%s.token: is that of tokens[%d]", path, first))
+			continue
 		}
 		seen[known.hash] = i
 		bucket := tokenBucket(known.hash[:])
 		table.byHash[bucket] = append(table.byHash[bucket], known)
+	}
+	if len(wrong) > 0 {
+		return nil, errors.New(strings.Join(wrong, "; "))
 	}
 	return table, nil
 }
