@@ -96,6 +96,7 @@ func (d *dispatcher) mayAct() bool { return d.engine.owners == nil || d.engine.o
 func (d *dispatcher) run(ctx context.Context) {
 	sweep := time.NewTicker(d.engine.Sweep)
 	defer sweep.Stop()
+	sweepFails := false
 	for failures := 0; ; {
 		err := d.step(ctx)
 		if ctx.Err() != nil {
@@ -129,8 +130,11 @@ func (d *dispatcher) run(ctx context.Context) {
 		case <-sweep.C:
 		case <-d.lost:
 		}
-		if err := d.sweep(ctx); err != nil && ctx.Err() == nil {
-			d.log.Error("sweep failed, trying again", "error", err)
+		if err := d.sweep(ctx); ctx.Err() == nil {
+			if err != nil && !sweepFails {
+				d.log.Error("sweep failed, trying again", "error", err)
+			}
+			sweepFails = err != nil
 		}
 	}
 }

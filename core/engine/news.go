@@ -117,13 +117,20 @@ func (e *Engine) publish(ctx context.Context, insightID string, n news) error {
 
 // listen takes in news for as long as the insight is this server's.
 func (d *dispatcher) listen(ctx context.Context) {
-	for ctx.Err() == nil {
+	for failing := false; ; {
 		err := d.hear(ctx)
-		if err == nil || ctx.Err() != nil {
-			continue
+		if ctx.Err() != nil {
+			return
 		}
-		if model.KindOf(err) != model.NotFound {
+		before := failing
+		switch failing = err != nil && model.KindOf(err) != model.NotFound; {
+		case failing && !before:
 			d.log.Warn("news of other servers not received, trying again", "error", err)
+		case before && !failing:
+			d.log.Info("news of other servers are received again")
+		}
+		if err == nil {
+			continue
 		}
 		timer := time.NewTimer(d.engine.Sweep)
 		select {

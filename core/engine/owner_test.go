@@ -1,7 +1,10 @@
 package engine
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -42,6 +45,39 @@ func settled(t *testing.T, event func()) {
 	if took := time.Since(start); took > 0 {
 		t.Fatalf("it took %v", took)
 	}
+}
+
+func TestAQueueThatIsAwayIsSaidOnceAndAgainWhenItIsBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		var away atomic.Bool
+		w := &world{
+			TB: t, base: memdriver.NewStore(memdriver.StoreOptions{}), hints: memdriver.NewQueue(memdriver.QueueOptions{}),
+			options: Options{Logger: slog.New(slog.NewTextHandler(&log, nil))},
+			faults: func(c memdriver.Call) memdriver.Fault {
+				if c.Method == memdriver.Receive && away.Load() {
+					return memdriver.Unavailable()
+				}
+				return memdriver.Fault{}
+			},
+		}
+		w.start()
+		w.furnish()
+		<-time.After(10 * time.Second)
+		for range 2 {
+			away.Store(true)
+			<-time.After(5 * time.Minute)
+			away.Store(false)
+			<-time.After(5 * time.Minute)
+		}
+		w.Stop()
+		for _, said := range []string{"news of other servers not received", "news of other servers are received again"} {
+			if n := strings.Count(log.String(), said); n != 2 {
+				t.Errorf("%q is said %d times, want 2", said, n)
+			}
+		}
+	})
 }
 
 func TestAnAgendaThatAnotherServerAcceptsIsQueuedAtOnce(t *testing.T) {
