@@ -48,7 +48,7 @@ func TestDoctorFindsNothingWrongWithDev(t *testing.T) {
 	if status != 0 {
 		t.Errorf("exit status %d", status)
 	}
-	contains(t, x.do("doctor"), "ok", "CHECK", "FINDING", "REMEDY")
+	contains(t, x.do("doctor"), "ok", "CHECK", "FINDING AND REMEDY")
 }
 
 func TestDoctorFindsWhatIsBroken(t *testing.T) {

@@ -43,10 +43,13 @@ The exit status is 1 if something fails; warnings do not count.`,
 			if err != nil {
 				return usageError{err}
 			}
-			rows := output.Rows{Header: []string{"", "CHECK", "FINDING", "REMEDY"}}
+			rows := output.Rows{Header: []string{"", "CHECK", "FINDING AND REMEDY"}}
 			failed := false
 			for _, f := range findings {
-				rows.Add(string(f.Level), f.Check, f.Detail, f.Remedy)
+				rows.Add(string(f.Level), f.Check, f.Detail)
+				if f.Remedy != "" { // below, as either may be long
+					rows.Add("", "", "-> "+f.Remedy)
+				}
 				failed = failed || f.Level == doctor.Fail
 			}
 			if err := a.printer().Print(findings, rows); err != nil {
