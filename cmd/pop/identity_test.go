@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -87,20 +88,28 @@ func (a *account) issue(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprint(w, `<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>not authorized to perform sts:GetWebIdentityToken</Message></Error></ErrorResponse>`)
 		return
 	}
-	now := time.Now()
-	claims, err := json.Marshal(map[string]any{
-		"iss": a.url, "aud": r.PostForm.Get("Audience.member.1"), "sub": "arn:aws:iam::123456789012:role/" + role, "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
+	token := a.sign(map[string]any{
+		"aud": r.PostForm.Get("Audience.member.1"), "sub": "arn:aws:iam::123456789012:role/" + role,
 		"https://sts.amazonaws.com/": map[string]any{"aws_account": "123456789012", "principal_tags": map[string]string{"pop-customers": "acme"}},
 	})
-	if err != nil {
-		a.t.Error(err)
-	}
-	token, err := jws.Sign(claims, jws.WithKey(jwa.ES384(), a.key))
-	if err != nil {
-		a.t.Error(err)
-	}
 	_, _ = fmt.Fprintf(w, `<GetWebIdentityTokenResponse><GetWebIdentityTokenResult><WebIdentityToken>%s</WebIdentityToken><Expiration>%s</Expiration></GetWebIdentityTokenResult></GetWebIdentityTokenResponse>`,
-		token, now.Add(a.life).UTC().Format(time.RFC3339))
+		token, time.Now().Add(a.life).UTC().Format(time.RFC3339))
+}
+
+// sign returns a token with the claims, which is good for an hour and of this issuer unless they say otherwise.
+func (a *account) sign(claims map[string]any) string {
+	now := time.Now()
+	all := map[string]any{"iss": a.url, "iat": now.Unix(), "exp": now.Add(time.Hour).Unix()}
+	maps.Copy(all, claims)
+	text, err := json.Marshal(all)
+	if err != nil {
+		a.t.Error(err)
+	}
+	token, err := jws.Sign(text, jws.WithKey(jwa.ES384(), a.key))
+	if err != nil {
+		a.t.Error(err)
+	}
+	return string(token)
 }
 
 func (a *account) tokensOf(role string) int {
@@ -109,12 +118,14 @@ func (a *account) tokensOf(role string) int {
 	return a.issued[role]
 }
 
-func TestPullersAndPeopleAuthenticateAsRolesOfAWS(t *testing.T) {
+// TestPullersAndPeopleAuthenticateAsRolesOfAWSAndAsUsersOfAPool has one server know both at once.
+func TestPullersAndPeopleAuthenticateAsRolesOfAWSAndAsUsersOfAPool(t *testing.T) {
 	t.Parallel()
 	x := newTerminal(t)
 	plugin := buildPlugin(t, "cmd/pop-plugin-aws")
 	aws := newAccount(t)
 	aws.life = 4 * time.Second // so that tokens are replaced within the test
+	pool := newAccount(t)      // of users, whose key has the same name
 	file := x.write("pop.yaml", fmt.Sprintf(`
 drivers: {authorizer: login}
 plugins:
@@ -135,7 +146,13 @@ plugins:
         - match: [{claim: sub, values: ["arn:aws:iam::123456789012:role/web"]}]
           customersFrom: {claim: ["https://sts.amazonaws.com/", principal_tags, pop-customers], split: /}
           roles: [read, submit]
-`, aws.url))
+      - name: staff
+        issuer: %s
+        cognito: {clients: [console], tokenUse: [access]}
+        rules:
+        - customersFrom: {claim: "cognito:groups", prefix: customer-}
+          roles: [read]
+`, aws.url, pool.url))
 	addr := addrtest.Free(t)
 	serving := x.background("serve", "--config", file, "--addr", addr, "--data", "srv")
 	as := func(role string) *terminal {
@@ -154,6 +171,18 @@ plugins:
 	contains(t, as("guest").fail(1, "agenda", "list"), `this needs the role "read"`, "role/guest has none")
 	contains(t, as("outsider").fail(1, "agenda", "list"), "allow the role the action sts:GetWebIdentityToken")
 	contains(t, web.fail(1, "agenda", "list", "--token-command", plugin+" token --audience https://other.example.com --region eu-west-1"), "another audience")
+
+	person := func(a *account, claims map[string]any) *terminal {
+		all := map[string]any{"sub": "ann", "client_id": "console", "token_use": "access", "cognito:groups": []string{"customer-acme"}}
+		maps.Copy(all, claims)
+		return &terminal{t: t, dir: x.dir, env: append(append([]string{}, x.env...), "POP_SERVER=http://"+addr, "POP_TOKEN="+a.sign(all))}
+	}
+	ann := person(pool, nil)
+	contains(t, ann.do("agenda", "list"), "succeeded")
+	contains(t, ann.fail(1, "agenda", "submit", "--template", "words", "--customer", "acme"), "staff:ann")
+	contains(t, person(aws, map[string]any{"iss": pool.url}).fail(1, "agenda", "list"), "signature is wrong")
+	role := map[string]any{"iss": aws.url, "aud": "https://pop.example.com", "sub": "arn:aws:iam::123456789012:role/admin"}
+	contains(t, person(pool, role).fail(1, "agenda", "list"), "signature is wrong")
 
 	findings, status := admin.diagnose()
 	if f := findings["token"]; f.Level != doctor.OK || !strings.Contains(f.Detail, "issuer "+aws.url) || status != 0 {
