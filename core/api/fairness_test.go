@@ -227,6 +227,7 @@ func TestBadLimitsAreRefusedWithTheirPath(t *testing.T) {
 		{customers, `"maxInFlight":0`, "maxInFlight"},
 		{customers, `"rateLimit":{"count":-1,"periodSeconds":1}`, "rateLimit.count"},
 		{customers, `"rateLimit":{"count":1,"periodSeconds":0}`, "rateLimit.periodSeconds"},
+		{customers, `"rateLimit":{"count":1,"periodSeconds":-1}`, "rateLimit.periodSeconds"},
 		{customers, `"rateLimit":{"count":1}`, "rateLimit.periodSeconds"},
 		{customers, `"rateLimit":{"count":1,"periodSeconds":1,"burst":-1}`, "rateLimit.burst"},
 		{customers, `"maxInFlight":-1`, "maxInFlight"},
@@ -237,6 +238,7 @@ func TestBadLimitsAreRefusedWithTheirPath(t *testing.T) {
 		{customers, `"pause":{"by":""}`, "pause.by"},
 		{customers, `"pause":{"by":"ops","until":"soon"}`, "pause.until"},
 		{insights, `"queueSize":0`, "queueSize"},
+		{insights, `"queueSize":-1`, "queueSize"},
 		{insights, `"maxInFlight":0`, "maxInFlight"},
 		{insights, `"agingSeconds":0`, "agingSeconds"},
 		{insights, `"schedulingAlgorithm":"Magic"`, "schedulingAlgorithm"},
@@ -271,6 +273,63 @@ func TestBadLimitsAreRefusedWithTheirPath(t *testing.T) {
 		if diff := cmp.Diff([]string{"body." + test.location}, locations); r.status != 422 || diff != "" {
 			t.Errorf("%s with %s: %d %s", test.request, test.field, r.status, r.body)
 		}
+	}
+}
+
+func TestACapBelowWhatRunsLetsThatFinishAndHoldsTheRest(t *testing.T) {
+	t.Parallel()
+	for name, lower := range map[string]func(s *server, most *int){
+		"CUSTOMER_CAP": func(s *server, most *int) {
+			limited := customer("Acme", "Acme-pool")
+			limited.MaxInFlight = most
+			must(s.t)(s.client(root).Customers.Put(s.t.Context(), "Acme", limited, ""))
+		},
+		"INSIGHT_CAP": func(s *server, most *int) { s.share(func(i *model.Insight) { i.MaxInFlight = most }) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t, serverOptions{})
+			s.configure()
+			c := s.client(acme)
+			session, err := c.OpenSession(t.Context(), "puller")
+			if err != nil {
+				t.Fatal(err)
+			}
+			pull := func() model.Assignment {
+				t.Helper()
+				pulled, err := c.Pull(t.Context(), model.PullRequest{InsightID: "Acme-insight", SessionID: session.ID, WaitMs: 5000})
+				if err != nil || len(pulled) != 1 {
+					t.Fatalf("pulled %v: %v", pulled, err)
+				}
+				return pulled[0]
+			}
+			complete := func(a model.Assignment) {
+				t.Helper()
+				results, err := c.Report(t.Context(), []model.Report{{
+					Lease: a.Lease, SessionID: session.ID, Status: model.Status{State: model.Complete, Outcome: model.Succeeded},
+				}})
+				if err != nil || results[0].Err != nil {
+					t.Fatalf("what runs is reported on: %v, %v", results, err)
+				}
+			}
+			var running []model.Assignment
+			for range 3 {
+				s.submit("Acme")
+				running = append(running, pull())
+			}
+			lower(s, new(1))
+			waiting := s.submit("Acme")
+			for i, a := range running {
+				why := s.explains(waiting, name)
+				if r := why.Reasons[0]; r.Count != len(running)-i || r.Limit != 1 {
+					t.Errorf("%d of %d in flight, want %d of 1", r.Count, r.Limit, len(running)-i)
+				}
+				complete(a)
+			}
+			if a := pull(); a.AgendaID != waiting {
+				t.Errorf("agenda %s is pulled, want %s", a.AgendaID, waiting)
+			}
+		})
 	}
 }
 
