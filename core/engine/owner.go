@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +37,7 @@ type ownerRecord struct {
 	Server string    `json:"server"`
 	Epoch  int64     `json:"epoch"`
 	Since  time.Time `json:"since"`
+	Handed bool      `json:"handed,omitempty"` // to the server, which has not begun: the epoch is that of the owner before it
 }
 
 // owners keeps the leases of a server among those that share a store: its own, and what it knows of the others'.
@@ -58,6 +60,7 @@ type sighting struct {
 	serverRecord
 	version driver.Version
 	since   time.Time // it has this version
+	met     time.Time // it was first seen
 	alive   bool      // its lease has not run out; else others may take what it owns
 }
 
@@ -179,10 +182,12 @@ func (o *owners) look(ctx context.Context) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for id, s := range now {
-		if before := o.sightings[id]; before.version == s.version {
+		before, known := o.sightings[id]
+		if s.since, s.met = end, end; known {
+			s.met = before.met
+		}
+		if before.version == s.version {
 			s.since = before.since
-		} else {
-			s.since = end
 		}
 		same := start.Sub(s.since)
 		s.alive = !s.Left && same < s.Lease
@@ -195,16 +200,12 @@ func (o *owners) look(ctx context.Context) error {
 // take makes this server the owner of its part of the insights that have none, and lets go of those that others have taken.
 func (o *owners) take(ctx context.Context) error {
 	e := o.engine
-	type stored struct {
-		ownerRecord
-		version driver.Version
-	}
-	current := map[string]stored{}
+	current := map[string]storedOwner{}
 	for rec, err := range e.store.Scan(ctx, driver.ScanRequest{Kind: kindOwner, Part: allPart}) {
 		if err != nil {
 			return fmt.Errorf("look for owners: %w", err)
 		}
-		s := stored{version: rec.Version}
+		s := storedOwner{version: rec.Version}
 		if s.ownerRecord, err = decodeOwner(&rec); err != nil {
 			return err
 		}
@@ -224,37 +225,45 @@ func (o *owners) take(ctx context.Context) error {
 	sightings := o.sightings
 	o.mu.Unlock()
 
-	var free []string
+	var free, handed []string
+	owned := map[string][]string{} // by server
 	for _, insight := range insights {
 		id := insight.Object.ID
-		owner, owned := current[id]
+		owner, known := current[id]
+		owned[owner.Server] = append(owned[owner.Server], id)
 		switch epoch := e.epoch(id); {
-		case owner.Server == e.Server && owned:
+		case owner.Server == e.Server && owner.Handed:
+			handed = append(handed, id)
+			continue
+		case owner.Server == e.Server && known:
 			if epoch != owner.Epoch { // it was taken by a write whose reply was lost, or before this server's lease had run out
 				free = append(free, id)
 			}
 			continue
 		case epoch != 0:
-			e.disown(id, fmt.Sprintf("server %q has taken it", owner.Server))
+			e.disown(id, slog.LevelWarn, fmt.Sprintf("server %q has taken it", owner.Server))
 		}
 		if !sightings[owner.Server].alive {
 			free = append(free, id)
 		}
 	}
-	if free = o.part(free, len(insights), alive); len(free) == 0 {
+	if len(free)+len(handed) == 0 {
+		return o.even(ctx, current, owned, sightings)
+	}
+	if free = append(o.part(free, len(insights), alive), handed...); len(free) == 0 {
 		return nil
 	}
 	groups := make([]driver.Group, len(free))
 	next := make([]ownerRecord, len(free))
 	for i, id := range free {
-		before, owned := current[id]
+		before, known := current[id]
 		next[i] = ownerRecord{Server: e.Server, Epoch: before.Epoch + 1, Since: e.Now().UTC()}
 		body, err := json.Marshal(next[i])
 		if err != nil {
 			return fmt.Errorf("encode owner of insight %q: %w", id, err)
 		}
 		op := driver.Op{Record: driver.Record{Key: ownerKey(id), Body: body}, Cond: driver.IfAbsent}
-		if owned {
+		if known {
 			op.Cond, op.Version = driver.IfVersion, before.version
 		}
 		groups[i] = driver.Group{op}
@@ -300,6 +309,56 @@ func (o *owners) part(free []string, all, alive int) []string {
 	return mine
 }
 
+// storedOwner is the owner of an insight with the version of its record.
+type storedOwner struct {
+	ownerRecord
+	version driver.Version
+}
+
+// even hands an insight over, if all have owners: the server that owns most gives one to that which owns fewest, for as long as it
+// owns at least two more. So one that has joined gets its part, and nothing goes back and forth. It is one at a time, and to nobody who
+// has not been there for a lease, so that little waits for a server that starts and dies again.
+//
+// The other takes it as it would that of a server that has gone. Up to then what was scheduled can be claimed.
+func (o *owners) even(ctx context.Context, current map[string]storedOwner, owned map[string][]string, sightings map[string]sighting) error {
+	e := o.engine
+	for _, ids := range owned {
+		if slices.ContainsFunc(ids, func(id string) bool { return current[id].Handed }) {
+			return nil
+		}
+	}
+	most, fewest := e.Server, e.Server
+	for id, s := range sightings {
+		if !s.alive {
+			continue
+		}
+		if n := len(owned[id]) - len(owned[most]); n > 0 || n == 0 && id < most {
+			most = id
+		}
+		if n := len(owned[id]) - len(owned[fewest]); n < 0 || n == 0 && id < fewest {
+			fewest = id
+		}
+	}
+	if most != e.Server || len(owned[most])-len(owned[fewest]) < 2 || e.Now().Sub(sightings[fewest].met) < e.OwnerLease {
+		return nil
+	}
+	id := owned[most][len(owned[most])-1]
+	body, err := json.Marshal(ownerRecord{Server: fewest, Epoch: current[id].Epoch, Since: e.Now().UTC(), Handed: true})
+	if err != nil {
+		return fmt.Errorf("encode owner of insight %q: %w", id, err)
+	}
+	_, err = e.store.WriteOne(ctx, driver.Op{
+		Record: driver.Record{Key: ownerKey(id), Body: body}, Cond: driver.IfVersion, Version: current[id].version,
+	})
+	switch {
+	case err == nil:
+		e.disown(id, slog.LevelInfo, fmt.Sprintf("handed over to server %q, which schedules fewer", fewest))
+	case !driver.IsConflict(err): // else another has taken it
+		return fmt.Errorf("hand over insight %q: %w", id, err)
+	}
+	return nil
+}
+
 func decodeOwner(rec *driver.Record) (ownerRecord, error) {
 	var o ownerRecord
 	if err := json.Unmarshal(rec.Body, &o); err != nil {
@@ -329,11 +388,11 @@ func (e *Engine) own(insightID string, epoch int64, settling time.Duration) {
 }
 
 // disown ends the scheduling of an insight. What its dispatcher has under way is void: another epoch has begun, or will.
-func (e *Engine) disown(insightID, why string) {
+func (e *Engine) disown(insightID string, level slog.Level, why string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if d := e.dispatchers[insightID]; d != nil {
-		d.log.Warn("insight lost", "epoch", d.epoch, "reason", why)
+		d.log.Log(context.Background(), level, "insight given up", "epoch", d.epoch, "reason", why)
 		d.stop()
 		delete(e.dispatchers, insightID)
 	}
@@ -341,7 +400,7 @@ func (e *Engine) disown(insightID, why string) {
 
 func (e *Engine) disownAll(why string) {
 	for _, d := range e.allDispatchers() {
-		e.disown(d.insightID, why)
+		e.disown(d.insightID, slog.LevelWarn, why)
 	}
 }
 

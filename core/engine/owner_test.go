@@ -202,6 +202,110 @@ func TestServersShareWhatOneLeavesBehind(t *testing.T) {
 	})
 }
 
+// addInsights makes a number of insights that no agenda matches. In order of their ids the one that all match is the last.
+func (w *world) addInsights(n int) {
+	w.Helper()
+	for i := range n {
+		w.must(w.catalog.Insights.Create(w.ctx(), model.Insight{
+			Meta: model.Meta{ID: fmt.Sprint("another", i), CustomerID: "a", Title: "insight"}, ResourcePoolID: poolID,
+			Mappers: model.Mappers{OperationType: []string{"none"}},
+		}))
+	}
+}
+
+func TestAServerThatJoinsIsGivenItsPartAndNothingGoesBackAndForth(t *testing.T) {
+	inCluster(t, func(t *testing.T, owner, other *world) {
+		owner.addInsights(7)
+		<-time.After(2 * DefaultOwnerLease)
+		third := owner.beside(Options{Server: "third"})
+		defer third.Stop()
+		owns := func() string {
+			return fmt.Sprint(len(owner.allDispatchers()), len(other.allDispatchers()), len(third.allDispatchers()))
+		}
+		<-time.After(DefaultOwnerLease - time.Second)
+		if got := owns(); got != "4 4 0" {
+			t.Errorf("the servers own %s insights before one that has joined has been there for a lease, want 4 4 0", got)
+		}
+		<-time.After(DefaultOwnerLease)
+		if got := owns(); got != "3 3 2" {
+			t.Errorf("the servers own %s insights a lease later, want 3 3 2", got)
+		}
+		writes := func() (n int64) {
+			for _, w := range []*world{owner, other, third} {
+				n += w.store.Calls().Write
+			}
+			return n
+		}
+		const leases = 10
+		before := writes()
+		<-time.After(leases * DefaultOwnerLease)
+		if n := writes() - before; n > 3*leases*(beatsLease+1) {
+			t.Errorf("%d writes of three servers in %d leases, each renews its own %d times in one", n, leases, beatsLease)
+		}
+	})
+}
+
+// loneOwner returns a server that owns four insights, and an agenda that is on the queue and one that waits.
+func loneOwner(t *testing.T) (w *world, queued, waiting string) {
+	t.Helper()
+	w = &world{
+		TB: t, base: memdriver.NewStore(memdriver.StoreOptions{}), hints: memdriver.NewQueue(memdriver.QueueOptions{}), options: Options{Server: "first"},
+	}
+	w.start()
+	w.furnish()
+	w.tune(func(i *model.Insight) { i.QueueSize = new(1) })
+	w.addInsights(3)
+	<-time.After(DefaultOwnerLease + DefaultOwnerLease/looksLease/2) // so that a second server looks at other moments than the first
+	return w, w.submit("a"), w.submit("b")
+}
+
+func TestAnInsightThatIsHandedOverGoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, queued, waiting := loneOwner(t)
+		defer w.Stop()
+		other := w.beside(Options{Server: "second"})
+		defer other.Stop()
+		<-time.After(2 * DefaultOwnerLease)
+		synctest.Wait()
+		if !other.Owns(insightID) || w.Owns(insightID) {
+			t.Fatal("the insight is not handed over")
+		}
+		other.wantReasons(waiting, "QUEUE_FULL")
+		session := w.session("executor")
+		for _, id := range []string{queued, waiting} {
+			if a := w.pullOne(session); a.Agenda.ID != id {
+				t.Errorf("agenda %s is pulled, want %s", a.Agenda.ID, id)
+			}
+		}
+	})
+}
+
+func TestAnInsightThatIsHandedToAServerThatDiesIsTakenBackWithinALease(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, queued, _ := loneOwner(t)
+		defer w.Stop()
+		other := w.beside(Options{Server: "second"})
+		for w.Owns(insightID) {
+			<-time.After(time.Millisecond)
+		}
+		other.crash()
+		if other.Owns(insightID) {
+			t.Fatal("the other has begun already")
+		}
+		// Up to then what is on the queue is claimed.
+		if a := w.pullOne(w.session("executor")); a.Agenda.ID != queued {
+			t.Errorf("agenda %s is pulled, want %s", a.Agenda.ID, queued)
+		}
+		<-time.After(DefaultOwnerLease + DefaultOwnerLease/looksLease)
+		synctest.Wait()
+		if owned := len(w.allDispatchers()); owned != 4 || !w.Owns(insightID) {
+			t.Errorf("the server that is left owns %d insights, want 4", owned)
+		}
+	})
+}
+
 func TestWhatOnlyTheOwnerKnowsIsRefusedWithItsName(t *testing.T) {
 	inCluster(t, func(t *testing.T, owner, other *world) {
 		id := owner.submit("a")

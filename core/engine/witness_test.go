@@ -36,7 +36,7 @@ type witness struct {
 	charged  map[int64]int  // to b's quota, by window
 	faults   []string
 
-	scheduled, takeovers, void int
+	scheduled, takeovers, handed, void int
 }
 
 func newWitness() *witness {
@@ -108,6 +108,13 @@ func (w *witness) see(rec driver.Record) {
 	case kindOwner:
 		var o ownerRecord
 		_ = json.Unmarshal(rec.Body, &o)
+		if rec.Key.Sort != insightID {
+			return
+		}
+		if o.Handed && o.Epoch == w.epoch {
+			w.handed++
+			return
+		}
 		if o.Epoch != w.epoch+1 {
 			w.fault("epoch %d follows epoch %d", o.Epoch, w.epoch)
 		}
