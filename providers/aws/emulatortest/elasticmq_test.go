@@ -13,6 +13,7 @@ import (
 	"github.com/pop-platform/pop/plugins/driver"
 	"github.com/pop-platform/pop/plugins/drivertest"
 	"github.com/pop-platform/pop/providers/aws"
+	"github.com/pop-platform/pop/providers/aws/awstest"
 )
 
 func TestQueueOnElasticMQ(t *testing.T) {
@@ -33,11 +34,13 @@ func TestQueueOnElasticMQ(t *testing.T) {
 		}
 		return q
 	}
-	t.Run("a hint that nobody acknowledges goes to the dead letters", func(t *testing.T) {
-		c := config
-		c.Queue.Prefix, c.Queue.DeadLetterAfter = "doomed-", 2
-		checkDeadLetters(t, c, open(t, c))
-	})
+	for name, endpoint := range map[string]string{"ElasticMQ": config.Endpoint, "the stand-in": awstest.New(awstest.Options{}).Start(t)} {
+		t.Run("a hint that nobody acknowledges goes to the dead letters of "+name, func(t *testing.T) {
+			c := config
+			c.Endpoint, c.Queue.Prefix, c.Queue.DeadLetterAfter = endpoint, "doomed-", 2
+			checkDeadLetters(t, c, open(t, c))
+		})
+	}
 	one := open(t, config)
 	caps, err := one.Capabilities(t.Context())
 	if err != nil {
@@ -81,7 +84,7 @@ func checkDeadLetters(t *testing.T, c aws.Config, q driver.Queue) {
 			t.Fatal(err)
 		}
 		taken += len(got.Deliveries)
-		left, err := client.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: dead.QueueUrl})
+		left, err := client.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: dead.QueueUrl, MaxNumberOfMessages: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
