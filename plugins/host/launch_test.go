@@ -72,10 +72,10 @@ func TestPluginThatCannotBeStartedIsRefusedWithAReason(t *testing.T) {
 			if err := os.Chmod(o.RunDir, 0o755); err != nil {
 				t.Fatal(err)
 			}
-		}, driver.Denied, []string{"mode 0700"}},
+		}, driver.Denied, []string{"mode 0700", "TMPDIR"}},
 		{"folder for sockets with a long path", "serve", func(t *testing.T, _ *host.Entry, o *host.Options) {
 			o.RunDir = filepath.Join(t.TempDir(), strings.Repeat("long", 30))
-		}, driver.Invalid, []string{"too long a path for a Unix socket"}},
+		}, driver.Invalid, []string{"too long a path for a Unix socket", "TMPDIR"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

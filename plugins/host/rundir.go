@@ -24,7 +24,7 @@ func socketDir(base string) (string, error) {
 		return "", fmt.Errorf("make the folder for sockets: %w", err)
 	}
 	if info, err := os.Lstat(base); err != nil || !info.IsDir() || info.Mode().Perm()&0o077 != 0 || !own(info) {
-		return "", driver.Errorf(driver.Denied, "launch", "%s must be a folder of this user that nobody else can open (mode 0700): sockets go there", base)
+		return "", driver.Errorf(driver.Denied, "launch", "%s must be a folder of this user that nobody else can open (mode 0700), as sockets go there: mend it, or name another folder for temporary files with TMPDIR", base)
 	}
 	sweep(base)
 	dir, err := os.MkdirTemp(base, strconv.Itoa(os.Getpid())+"-")
@@ -33,7 +33,7 @@ func socketDir(base string) (string, error) {
 	}
 	if len(dir) > maxSocketPath {
 		return "", errors.Join(
-			driver.Errorf(driver.Invalid, "launch", "%s is too long a path for a Unix socket, which may have about 100 bytes: use a shorter folder for run files", dir),
+			driver.Errorf(driver.Invalid, "launch", "%s is too long a path for a Unix socket, which may have about 100 bytes: name a shorter folder for temporary files with TMPDIR", dir),
 			os.Remove(dir))
 	}
 	return dir, nil
