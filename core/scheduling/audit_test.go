@@ -16,6 +16,8 @@ type auditor struct {
 	customers  map[string]*audited
 	inFlight   map[ID]*audited
 	queued     map[ID]bool
+	charged    map[ID]float64
+	claimed    map[ID]int64
 	pairs      [][]apart // by index of the customers
 	worst      float64   // the largest lag, as part of its bound
 	lag        float64   // the largest lag
@@ -36,15 +38,18 @@ type audited struct {
 	ahead    int // services of others since it became active
 	allowed  int // how many that may be; -1 if it is not a newcomer
 	refunded bool
+	// Of costs that are run times: the largest of one agenda, the largest correction, and the most in flight at one.
+	cost, correction float64
+	flying           int
 }
 
 // apart is how two customers have been served apart since both are active.
 type apart struct{ distance, least, most float64 }
 
 func newAuditor(settings Settings, names ...string) *auditor {
-	a := &auditor{settings: settings, names: names, customers: map[string]*audited{}, inFlight: map[ID]*audited{}, queued: map[ID]bool{}}
+	a := &auditor{settings: settings, names: names, customers: map[string]*audited{}, inFlight: map[ID]*audited{}, queued: map[ID]bool{}, charged: map[ID]float64{}, claimed: map[ID]int64{}}
 	for i, name := range names {
-		a.customers[name] = &audited{index: i, name: name, policy: Policy{Weight: 1}, allowed: -1}
+		a.customers[name] = &audited{index: i, name: name, policy: Policy{Weight: 1}, allowed: -1, cost: 1}
 		a.pairs = append(a.pairs, make([]apart, len(names)))
 	}
 	return a
@@ -168,18 +173,19 @@ func (a *auditor) setPolicy(name string, p Policy) {
 }
 
 func (a *auditor) configure(s Settings) {
-	if s.Algorithm != a.settings.Algorithm {
+	if s.Algorithm != a.settings.Algorithm || s.Cost != a.settings.Cost {
 		for _, c := range a.customers {
 			a.restart(c)
 			c.allowed = -1
+			c.correction, c.flying, c.refunded = 0, 0, false
 		}
 	}
 	a.settings = s
 	a.look()
 }
 
-// serve checks a service.
-func (a *auditor) serve(p Pick) {
+// serve checks a service, and what is charged for it.
+func (a *auditor) serve(p Pick, charged float64) {
 	a.services++
 	c := a.customers[p.Customer]
 	if a.room() <= 0 {
@@ -206,6 +212,11 @@ func (a *auditor) serve(p Pick) {
 	c.inFlight++
 	a.inFlight[p.Item.ID] = c
 	a.queued[p.Item.ID] = true
+	a.charged[p.Item.ID] = charged
+	c.cost = max(c.cost, charged)
+	if charged != 1 && !a.byRunTime() {
+		a.violate("%s is charged %v for an agenda", c.name, charged)
+	}
 	if q := c.policy.Quota; q.Per > 0 {
 		if window := a.now / int64(q.Per) * int64(q.Per); window != c.window {
 			c.window, c.used = window, 0
@@ -216,7 +227,7 @@ func (a *auditor) serve(p Pick) {
 		c.arrival = max(c.arrival, a.now) + int64(math.Ceil(float64(r.Per)/float64(r.Count)))
 	}
 	if a.settings.Algorithm.fair() {
-		a.measure(c)
+		a.measure(c, charged)
 	} else {
 		a.order(c, p.Item)
 	}
@@ -232,8 +243,8 @@ func (a *auditor) goesBefore(x, y Item) bool {
 	return x.Ready-int64(x.Priority)*aging < y.Ready-int64(y.Priority)*aging
 }
 
-// measure checks the lag between those who are active, and what newcomers wait for.
-func (a *auditor) measure(c *audited) {
+// measure checks the lag between those who are active, and what newcomers wait for, after a customer was served and charged.
+func (a *auditor) measure(c *audited, charged float64) {
 	for _, name := range a.names {
 		other := a.customers[name]
 		if other == c || !other.active {
@@ -243,7 +254,15 @@ func (a *auditor) measure(c *audited) {
 			a.violate("%s waits for %d agendas of others, at most %d are allowed", name, other.ahead, other.allowed)
 			other.allowed = -1
 		}
-		if !c.active {
+	}
+	a.charge(c, charged)
+}
+
+// charge moves a customer away from all others that are active, if it is itself.
+func (a *auditor) charge(c *audited, cost float64) {
+	for _, name := range a.names {
+		other := a.customers[name]
+		if other == c || !other.active || !c.active {
 			continue
 		}
 		first, second, sign := c, other, 1.0
@@ -251,7 +270,7 @@ func (a *auditor) measure(c *audited) {
 			first, second, sign = other, c, -1
 		}
 		p := &a.pairs[first.index][second.index]
-		p.distance += sign / a.weight(c)
+		p.distance += sign * cost / a.weight(c)
 		p.least, p.most = min(p.least, p.distance), max(p.most, p.distance)
 		bound := a.bound(c) + a.bound(other)
 		a.lag, a.worst = max(a.lag, p.most-p.least), max(a.worst, (p.most-p.least)/bound)
@@ -263,10 +282,19 @@ func (a *auditor) measure(c *audited) {
 
 // bound is a customer's part of the bound. One that got something back may be ahead by as much.
 func (a *auditor) bound(c *audited) float64 {
-	if c.refunded {
-		return 2 / a.weight(c)
+	cost := 1.0
+	if a.byRunTime() {
+		cost = c.cost
 	}
-	return 1 / a.weight(c)
+	bound := cost + float64(c.flying)*c.correction
+	if c.refunded {
+		bound += cost
+	}
+	return bound / a.weight(c)
+}
+
+func (a *auditor) byRunTime() bool {
+	return a.settings.Cost == RunTime && a.settings.Algorithm != RoundRobin
 }
 
 // order checks that nobody who may be served has an agenda that comes first.
@@ -297,13 +325,54 @@ func (a *auditor) passed(n, got int, roomBefore int) {
 	}
 }
 
-func (a *auditor) claim(id ID) { delete(a.queued, id) }
+func (a *auditor) claim(id ID) {
+	delete(a.queued, id)
+	a.claimed[id] = a.now
+}
+
+// corrected says that an agenda has ended, what its customer was charged on top of what it was when it was served, and whether that has
+// moved it ahead of newcomers. Nobody pays less than its agendas ran, and who is ahead of newcomers is so by one agenda.
+func (a *auditor) corrected(id ID, correction float64, ahead bool) {
+	c := a.inFlight[id]
+	if claimed, ran := a.claimed[id]; ran && a.byRunTime() {
+		took := float64(a.now-claimed) / 1e9
+		c.cost = max(c.cost, took)
+		if missing := took - a.charged[id]; missing > 0 {
+			c.correction, c.flying = max(c.correction, missing), max(c.flying, c.inFlight)
+		}
+		if paid := a.charged[id] + correction; c.active && paid < took-1e-6 {
+			a.violate("%s has paid %v for an agenda that ran %v", c.name, paid, took)
+		}
+	}
+	c.refunded = c.refunded || correction < 0
+	if ahead {
+		a.expectMore()
+	}
+	if correction > 0 {
+		c.allowed = -1 // it is no newcomer that owes nothing
+	}
+	if a.settings.Algorithm.fair() {
+		a.charge(c, correction)
+	}
+	a.finish(id)
+}
+
+// expectMore lets newcomers wait for one more agenda.
+func (a *auditor) expectMore() {
+	for _, other := range a.customers {
+		if other.allowed >= 0 {
+			other.allowed++
+		}
+	}
+}
 
 func (a *auditor) finish(id ID) {
 	if c := a.inFlight[id]; c != nil {
 		c.inFlight--
 		delete(a.inFlight, id)
 		delete(a.queued, id)
+		delete(a.charged, id)
+		delete(a.claimed, id)
 		a.look()
 	}
 }
@@ -318,11 +387,7 @@ func (a *auditor) refund(id ID) {
 		c.used = max(0, c.used-1)
 	}
 	c.refunded = true
-	for _, other := range a.customers {
-		if other.allowed >= 0 {
-			other.allowed++
-		}
-	}
+	a.expectMore()
 	a.finish(id)
 	a.restart(c)
 }

@@ -12,8 +12,9 @@ type Certificate struct {
 	// Since is when the measurement of lags and of Jain's index began: with the state, or with the last change of algorithm.
 	Since int64
 	// Lag is the largest that two customers that were active can have been served apart over any time, each over its weight, and
-	// Bound what the algorithm allows those two: (c1 + m1×e1)/w1 + (c2 + m2×e2)/w2, where c is the largest charge for an agenda, e the
-	// largest later correction of a charge and m the most agendas in flight. The bound is 0 if the algorithm promises none.
+	// Bound what the algorithm allows those two: (c1 + m1×e1)/w1 + (c2 + m2×e2)/w2, where c is the largest charge for an agenda, twice
+	// that of a customer that was given something back, e the largest later correction of a charge and m the most agendas in flight.
+	// The bound is 0 if the algorithm promises none.
 	Lag, Bound float64
 	// Holds reports whether every customer is within its bound.
 	Holds bool

@@ -17,7 +17,7 @@ func TestTheCertificateShowsAtLeastEveryLagThatThereWas(t *testing.T) {
 	tight := 0.0
 	for seed := range uint64(300) {
 		random := rand.New(rand.NewPCG(seed, 5))
-		m := newMachine(random.IntN, Settings{Algorithm: Algorithm(seed % 2), QueueSize: 20}, 2+random.IntN(5), true)
+		m := newMachine(random.IntN, Settings{Algorithm: Algorithm(seed % 2), Cost: Cost(seed / 2 % 2), QueueSize: 20}, 2+random.IntN(5), true)
 		m.steady = true
 		for range 1000 {
 			m.step()
@@ -33,6 +33,26 @@ func TestTheCertificateShowsAtLeastEveryLagThatThereWas(t *testing.T) {
 	}
 	if tight < 0.75 {
 		t.Errorf("the lags on the certificate are never less than %.2f times those that there were", 1/tight)
+	}
+}
+
+func TestWhatIsGivenBackLongAfterDoesNotWidenTheBound(t *testing.T) {
+	t.Parallel()
+	s := New(Settings{})
+	flood(s, 1000, "a", "b")
+	s.Add(later, "once", weight(1), item(5000))
+	var id ID
+	for _, p := range s.Serve(later, 3) {
+		if p.Customer == "once" {
+			id = p.Item.ID
+		}
+	}
+	serve(s, 1000, 10)
+	if !s.Refund(later, id) {
+		t.Fatal("it is not in flight")
+	}
+	if cert := s.Certificate(later, 0); cert.Bound > 4 || !cert.Holds {
+		t.Errorf("a lag of %v at a bound of %v, which is said to hold: %t", cert.Lag, cert.Bound, cert.Holds)
 	}
 }
 

@@ -117,6 +117,42 @@ func TestWaitingAgendasDoNotCountAsRunning(t *testing.T) {
 	}
 }
 
+// Who gets much back because its agendas ran shorter than expected is ahead of newcomers by one agenda, also if the next are expected
+// to run shorter: what is given back by the old estimate would be several by the new one.
+func TestAShorterRunTimePutsACustomerAheadOfNewcomersByOneAgenda(t *testing.T) {
+	t.Parallel()
+	s := New(Settings{Cost: RunTime})
+	now := int64(later)
+	end := func(picks []Pick, took int64) {
+		for _, p := range picks {
+			s.SetInFlight(now, p.Customer, weight(1), p.Item, now)
+		}
+		now += took
+		for _, p := range picks {
+			s.Finish(now, p.Item.ID)
+		}
+	}
+	flood(s, 30, "quick")
+	end(s.Serve(now, 1), 100*second)
+	for i := range int64(10) {
+		s.Add(now, "other", weight(1), item(1000+i))
+	}
+	end(s.Serve(now, 20), second)
+	for i := range int64(10) {
+		s.Add(now, "newcomer", weight(1), item(2000+i))
+	}
+	var before []string
+	for _, p := range s.Serve(now, 10) {
+		if p.Customer == "newcomer" {
+			break
+		}
+		before = append(before, p.Customer)
+	}
+	if n := count(before)["quick"]; n != 1 {
+		t.Errorf("the customer is served %d times before a newcomer, want 1: %v", n, before)
+	}
+}
+
 // A lowered weight must not be charged for what was served at the old one: whoever was served much because it weighed much would stand
 // still for as long.
 func TestALoweredWeightMakesNobodyWaitLongerThanItDoesItself(t *testing.T) {

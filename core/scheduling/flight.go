@@ -1,7 +1,5 @@
 package scheduling
 
-import "math"
-
 // flight is an agenda that was served and has not ended.
 type flight struct {
 	customer *customer
@@ -37,9 +35,9 @@ func (s *State) Finish(now int64, id ID) bool {
 	}
 	if s.byRunTime() && f.since != 0 {
 		took := max(0, float64(s.now-f.since)/1e9)
-		s.charge(f.customer, took-f.charged)
 		s.mean = average(s.mean, took)
 		f.customer.account.Estimate = average(f.customer.account.Estimate, took)
+		s.charge(f.customer, took-f.charged)
 	}
 	s.land(id)
 	return true
@@ -55,6 +53,9 @@ func (s *State) Refund(now int64, id ID) bool {
 	}
 	c := f.customer
 	c.account.giveBack(&c.policy, s.now)
+	if s.byRunTime() && c.account.Estimate == 0 {
+		c.account.Estimate = f.charged // it gets back one agenda, whatever others' will have taken by the next
+	}
 	s.charge(c, -f.charged)
 	s.land(id)
 	return true
@@ -75,17 +76,20 @@ func (s *State) land(id ID) {
 }
 
 // charge corrects what a customer was charged. What is given back gets it before newcomers with one agenda at most, so that they
-// need not wait for more.
+// need not wait for more; also if its agendas are expected to take less from now on.
 func (s *State) charge(c *customer, cost float64) {
-	if cost == 0 { // nothing was charged for what another owner served
-		return
-	}
-	step := s.stepFor(c, math.Abs(cost))
-	if cost < 0 {
-		step = max(-step, min(0, s.virtual-s.step(c)-c.tag))
+	step, most, before := int64(0), s.step(c), c.tag
+	switch {
+	case cost > 0:
+		step = s.stepFor(c, cost)
+	case cost < 0:
+		step = -s.stepFor(c, -cost)
 	}
 	c.tag += step
-	s.fairness.correct(c, step)
+	if c.position >= 0 { // else it begins no earlier than a newcomer anyway
+		c.tag = max(c.tag, s.virtual-most)
+	}
+	s.fairness.correct(c, c.tag-before, most)
 	s.settle(c)
 }
 

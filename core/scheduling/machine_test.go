@@ -127,7 +127,7 @@ func (m *machine) step() {
 		if m.draw(4) == 0 {
 			s := m.audit.settings
 			if !m.steady {
-				s.Algorithm = Algorithm(m.draw(4))
+				s.Algorithm, s.Cost = Algorithm(m.draw(4)), Cost(m.draw(2))
 			}
 			s.Aging = time.Duration(m.draw(4)) * time.Second
 			s.QueueSize, s.Cap = m.draw(12), m.draw(20)
@@ -222,28 +222,43 @@ func (m *machine) end(retry bool) {
 	if m.audit.queued[it.ID] && m.draw(3) > 0 {
 		m.state.SetInFlight(m.now, c.name, m.policy(c.policy), it, m.now)
 		m.audit.claim(it.ID)
+		if m.naive != nil {
+			m.naive.claim(it.ID)
+		}
 		return
 	}
 	m.flights = slices.Delete(m.flights, at, at+1)
-	if retry {
-		again := it
-		again.Ready = m.now + int64(m.draw(3))*second
+	again := it
+	again.Ready = m.now + int64(m.draw(3))*second
+	switch {
+	case retry && m.draw(2) == 0: // told of it only now that it waits again
 		m.state.Add(m.now, c.name, m.policy(c.policy), again)
 		if m.naive != nil {
-			m.naive.finish(it.ID)
+			m.naive.land(it.ID)
 			m.naive.add(c.name, c.policy, again)
 		}
 		m.tell(func() { m.audit.finish(it.ID) })
 		m.tell(func() { m.audit.submit(c.name, again) })
-		return
+	case retry:
+		m.finish(c, it)
+		m.add(c, again)
+	default:
+		m.finish(c, it)
 	}
+}
+
+// finish ends an agenda, and tells the auditor by how much the charge for it was corrected.
+func (m *machine) finish(c *audited, it Item) {
+	twin := m.state.customers[c.name]
+	before := twin.tag
 	if !m.state.Finish(m.now, it.ID) {
 		m.audit.violate("%s has lost an agenda in flight", c.name)
 	}
 	if m.naive != nil {
 		m.naive.finish(it.ID)
 	}
-	m.tell(func() { m.audit.finish(it.ID) })
+	ahead := before >= m.state.virtual && twin.tag < m.state.virtual
+	m.tell(func() { m.audit.corrected(it.ID, float64(twin.tag-before)/tagOne*m.audit.weight(c), ahead) })
 }
 
 func (m *machine) refund() {
@@ -273,17 +288,14 @@ func (m *machine) restore() {
 		m.state.AddAll(m.now, name, m.policy(c.policy), slices.Clone(c.waiting))
 	}
 	for _, it := range m.flights {
-		claimed := m.now
-		if m.audit.queued[it.ID] {
-			claimed = 0
-		}
 		c := m.audit.inFlight[it.ID]
-		m.state.SetInFlight(m.now, c.name, m.policy(c.policy), it, claimed)
+		m.state.SetInFlight(m.now, c.name, m.policy(c.policy), it, m.audit.claimed[it.ID])
 	}
 	for _, c := range m.audit.customers { // who was served when is lost within one agenda each
 		m.audit.restart(c)
 		c.allowed = -1
 	}
+	clear(m.audit.charged) // what the last owner has charged is not known
 	if m.naive != nil {
 		m.naive = nil // its order of activation is another
 	}
@@ -300,7 +312,7 @@ func (m *machine) pass(n int) {
 		m.audit.violate("%v are served, planned were %v", served, picks)
 	}
 	for _, p := range picks {
-		m.tell(func() { m.audit.serve(p) })
+		m.tell(func() { m.audit.serve(p, m.state.flights[p.Item.ID].charged) })
 		m.flights = append(m.flights, p.Item)
 	}
 	m.audit.passed(n, len(picks), room)
@@ -343,7 +355,7 @@ func (m *machine) check() error {
 }
 
 func settingsOf(draw func(n int) int) Settings {
-	return Settings{Algorithm: Algorithm(draw(4)), Aging: time.Duration(draw(3)) * time.Second, QueueSize: draw(20), Cap: draw(30)}
+	return Settings{Algorithm: Algorithm(draw(4)), Cost: Cost(draw(2)), Aging: time.Duration(draw(3)) * time.Second, QueueSize: draw(20), Cap: draw(30)}
 }
 
 // What must hold of each history: agendas are served once, in order, by those who may run and no others; nobody who may run is

@@ -11,8 +11,15 @@ type naive struct {
 	settings          Settings
 	now               int64
 	virtual, sequence int64
+	mean              float64
 	customers         map[string]*simple
-	flights           map[ID]string
+	flights           map[ID]*aloft
+}
+
+type aloft struct {
+	customer string
+	charged  float64
+	claimed  int64
 }
 
 type simple struct {
@@ -22,12 +29,13 @@ type simple struct {
 	arrival, window int64
 	used            int
 	tag, sequence   int64
+	estimate        float64
 	active          bool
 	number          int
 }
 
 func newNaive(settings Settings, now int64) *naive {
-	return &naive{settings: settings, now: now, customers: map[string]*simple{}, flights: map[ID]string{}}
+	return &naive{settings: settings, now: now, customers: map[string]*simple{}, flights: map[ID]*aloft{}}
 }
 
 func (v *naive) customer(name string) *simple {
@@ -39,12 +47,31 @@ func (v *naive) customer(name string) *simple {
 	return c
 }
 
-func (v *naive) step(c *simple) int64 {
-	if v.settings.Algorithm == RoundRobin {
-		return 1 << 28
-	}
-	return int64(math.Round((1 << 28) / c.policy.Weight))
+func (v *naive) byRunTime() bool {
+	return v.settings.Cost == RunTime && v.settings.Algorithm != RoundRobin
 }
+
+// cost is what the customer's next agenda is charged.
+func (v *naive) cost(c *simple) float64 {
+	switch {
+	case !v.byRunTime() || c.estimate == 0 && v.mean == 0:
+		return 1
+	case c.estimate == 0:
+		return v.mean
+	default:
+		return c.estimate
+	}
+}
+
+func (v *naive) rise(c *simple, cost float64) int64 {
+	weight := c.policy.Weight
+	if v.settings.Algorithm == RoundRobin {
+		weight = 1
+	}
+	return int64(math.Round(max(1, cost*(1<<28)/weight)))
+}
+
+func (v *naive) step(c *simple) int64 { return v.rise(c, v.cost(c)) }
 
 func (v *naive) mayRun(c *simple, now int64) bool {
 	p := c.policy
@@ -138,17 +165,17 @@ func (v *naive) setPolicy(name string, p Policy) {
 	if p == c.policy {
 		return
 	}
-	old := v.step(c)
+	old := v.rise(c, 1)
 	c.policy = p
 	if r := p.Rate; r.Count > 0 {
 		c.arrival = min(c.arrival, v.now+int64(max(1, r.Burst))*((int64(r.Per)+int64(r.Count)-1)/int64(r.Count)))
 	}
-	c.tag = v.virtual + int64(math.Round(float64(c.tag-v.virtual)/float64(old)*float64(v.step(c))))
+	c.tag = v.virtual + max(int64(math.Round(float64(c.tag-v.virtual)/float64(old)*float64(v.rise(c, 1)))), -v.step(c))
 	v.update(c)
 }
 
 func (v *naive) configure(s Settings) {
-	if s.Algorithm != v.settings.Algorithm {
+	if s.Algorithm != v.settings.Algorithm || s.Cost != v.settings.Cost {
 		for _, c := range v.customers {
 			c.tag = 0
 		}
@@ -157,26 +184,62 @@ func (v *naive) configure(s Settings) {
 	v.settings = s
 }
 
-func (v *naive) finish(id ID) {
-	c := v.customer(v.flights[id])
+func (v *naive) claim(id ID) { v.flights[id].claimed = v.now }
+
+// land takes an agenda out of flight.
+func (v *naive) land(id ID) {
+	c := v.customer(v.flights[id].customer)
 	delete(v.flights, id)
 	c.inFlight--
 	v.update(c)
 }
 
+// finish charges for how long an agenda ran.
+func (v *naive) finish(id ID) {
+	f := v.flights[id]
+	c := v.customer(f.customer)
+	if took := float64(v.now-f.claimed) / 1e9; v.byRunTime() && f.claimed != 0 {
+		v.mean, c.estimate = weigh(v.mean, took), weigh(c.estimate, took)
+		v.correct(c, took-f.charged)
+	}
+	v.land(id)
+}
+
+// weigh moves a mean by a fifth towards what was seen last.
+func weigh(mean, took float64) float64 {
+	if mean == 0 {
+		return took
+	}
+	return mean + (took-mean)/5
+}
+
+// correct charges more or less than before, but never so much less that it is ahead of newcomers by more than its next agenda.
+func (v *naive) correct(c *simple, cost float64) {
+	if cost > 0 {
+		c.tag += v.rise(c, cost)
+	} else if cost < 0 {
+		c.tag -= v.rise(c, -cost)
+	}
+	if c.active {
+		c.tag = max(c.tag, v.virtual-v.step(c))
+	}
+	v.update(c)
+}
+
 func (v *naive) refund(id ID) {
-	c := v.customer(v.flights[id])
+	f := v.flights[id]
+	c := v.customer(f.customer)
 	if r := c.policy.Rate; r.Count > 0 {
 		c.arrival -= (int64(r.Per) + int64(r.Count) - 1) / int64(r.Count)
 	}
 	if q := c.policy.Quota; q.Per > 0 && c.window == v.now-v.now%int64(q.Per) {
 		c.used = max(0, c.used-1)
 	}
-	if floor := v.virtual - v.step(c); c.tag > floor {
-		c.tag = max(c.tag-v.step(c), floor)
+	if v.byRunTime() && c.estimate == 0 {
+		c.estimate = f.charged
 	}
-	v.update(c)
-	v.finish(id)
+	v.correct(c, -f.charged)
+	v.land(id)
 }
 
 // serve takes the next agenda, if there is one.
@@ -212,6 +275,7 @@ func (v *naive) serve() (Pick, bool) {
 	c := v.customers[best.Customer]
 	c.waiting = slices.DeleteFunc(c.waiting, func(it Item) bool { return it == best.Item })
 	v.virtual = max(v.virtual, c.tag)
+	v.flights[best.Item.ID] = &aloft{customer: best.Customer, charged: v.cost(c)}
 	c.tag += v.step(c)
 	v.sequence++
 	c.sequence = v.sequence
@@ -225,7 +289,6 @@ func (v *naive) serve() (Pick, bool) {
 		c.used++
 	}
 	c.inFlight++
-	v.flights[best.Item.ID] = best.Customer
 	v.update(c)
 	return best, true
 }

@@ -32,6 +32,14 @@ type lag struct {
 // charged notes that an agenda may be charged by step.
 func (l *lag) charged(step int64) { l.step = max(l.step, step) }
 
+// weighed notes that what the customer owes counts for so many times as much from now on, as its weight has changed.
+func (l *lag) weighed(ratio float64) {
+	if ratio > 1 {
+		l.step = int64(min(math.Ceil(float64(l.step)*ratio), maxStep))
+		l.correction = int64(min(math.Ceil(float64(l.correction)*ratio), maxStep))
+	}
+}
+
 // measure notes that an active customer's tag is so far from the virtual time.
 func (l *lag) measure(distance int64) {
 	l.ahead, l.behind = max(l.ahead, distance), max(l.behind, -distance)
@@ -142,12 +150,13 @@ func (f *fairness) leave(s *State, c *customer) {
 	}
 }
 
-// correct notes that a customer's tag was changed after the service.
-func (f *fairness) correct(c *customer, step int64) {
+// correct notes that a customer's tag was changed by a step after the service, and that it can be behind by most.
+func (f *fairness) correct(c *customer, step, most int64) {
 	l := &c.record.lag
 	if step < 0 {
 		l.refunded = true
-	} else {
+		l.charged(most)
+	} else if step > 0 {
 		l.correction = max(l.correction, step)
 		l.inFlight = max(l.inFlight, int64(c.inFlight))
 	}

@@ -153,12 +153,14 @@ func (s *State) setPolicy(c *customer, policy Policy) {
 	if policy == c.policy {
 		return
 	}
-	old := s.stepFor(c, 1)
+	was := s.stepFor(c, 1)
 	c.policy = policy
 	c.account.adapt(&policy, s.now)
 	// What it owes or is owed is a cost, whatever its weight.
-	debt := float64(c.tag-s.virtual) / float64(old) * float64(s.stepFor(c, 1))
-	c.tag = s.virtual + int64(math.Round(max(-maxStep, min(debt, maxStep))))
+	is := s.stepFor(c, 1)
+	debt := float64(c.tag-s.virtual) / float64(was) * float64(is)
+	c.tag = s.virtual + max(int64(math.Round(min(debt, maxStep))), -s.step(c)) // it is owed no more than its next agenda, as in charge
+	c.record.lag.weighed(float64(is) / float64(was))
 	c.record.lag.charged(s.step(c))
 	s.settle(c)
 }
