@@ -109,6 +109,24 @@ plugins:
 	eventually(t, "no plugin is left of a server that was killed", func() bool { return gone(last) })
 }
 
+func TestAHangupDuringTheStartOfAServerIsSeenToAfterwards(t *testing.T) {
+	t.Parallel()
+	x := newTerminal(t)
+	begun, goOn := filepath.Join(x.dir, "begun"), filepath.Join(x.dir, "go-on")
+	slow := x.write("slow", fmt.Sprintf("#!/bin/sh\n: >%s\nuntil [ -e %s ]; do /bin/sleep 0.02; done\nexec %s\n", begun, goOn, buildPlugin(t, "cmd/pop-plugin-local")))
+	addr := addrtest.Free(t)
+	config := x.write("pop.yaml", fmt.Sprintf("server: {addr: '%s', data: srv, tokens: %s}\ndrivers: {store: slow}\nplugins: {slow: {path: %s, config: {dir: %s}}}\n",
+		addr, x.write("tokens.yaml", "tokens: []\n"), slow, filepath.Join(x.dir, "records")))
+	serving := x.background("serve", "--config", config)
+	eventually(t, "the plugin is starting", func() bool { return x.exists("begun") })
+	serving.signal(syscall.SIGHUP)
+	x.write("go-on", "")
+	eventually(t, "the plugin is replaced once it is there", func() bool { return strings.Count(serving.log.String(), "the plugin is ready") == 2 })
+	if status := serving.stop(); status != 0 {
+		t.Errorf("the server exits with %d\n%s", status, serving.log)
+	}
+}
+
 func TestTheWholeJobRunsOnAPlugin(t *testing.T) {
 	t.Parallel()
 	x := newTerminal(t)

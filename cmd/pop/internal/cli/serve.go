@@ -55,6 +55,10 @@ The file of tokens says who may call it and for whom. It holds hashes only, and 
 }
 
 func (a *app) serve(ctx context.Context, cfg node.Config, s *settings) (err error) {
+	// One that comes during the start, which plugins make long, would end the process; it is seen to afterwards.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	server, err := node.Open(ctx, cfg)
 	if err != nil {
 		return err
@@ -68,9 +72,6 @@ func (a *app) serve(ctx context.Context, cfg node.Config, s *settings) (err erro
 	if err := server.Engine.Start(ctx); err != nil {
 		return err
 	}
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
 	go a.replaceOn(ctx, hangups, server, cfg.Log, s)
 	cfg.Log.Info("serving", "address", listener.Addr().String(), "data", cfg.Settings.Server.Data)
 	return server.Serve(ctx, listener)
