@@ -43,6 +43,11 @@ type world struct {
 
 func newWorld(t *testing.T, customers ...string) *world {
 	t.Helper()
+	return newWorldWith(t, engine.Options{}, customers...)
+}
+
+func newWorldWith(t *testing.T, o engine.Options, customers ...string) *world {
+	t.Helper()
 	w := &world{T: t, server: awstest.New(awstest.Options{IndexLag: 20 * time.Millisecond})}
 	config := aws.Config{Region: "us-east-1", Endpoint: "http://aws.test"}
 	options := aws.Options{
@@ -57,7 +62,7 @@ func newWorld(t *testing.T, customers ...string) *world {
 	q, err := queue.Open(t.Context(), hints)
 	w.must(err)
 	w.catalog = catalog.New(st, catalog.Options{})
-	w.engine = engine.New(st, q, w.catalog, engine.Options{})
+	w.engine = engine.New(st, q, w.catalog, o)
 	w.furnish(customers)
 	w.must(w.engine.Start(t.Context()))
 	t.Cleanup(func() {
