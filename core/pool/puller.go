@@ -37,6 +37,8 @@ type Config struct {
 	// Spool is a folder for results that the server cannot take in for now, so that they outlive the puller. Several pullers may
 	// share it. Without one they are kept in memory.
 	Spool string
+	// Fit is asked before agendas are: while it says why none can be run here, they are left to others. Default always.
+	Fit func() error
 	// DrainTimeout is how long agendas may go on when the puller is told to stop. Then they are handed back. Default 30 s.
 	DrainTimeout time.Duration
 }
@@ -48,6 +50,9 @@ func (c *Config) complete() error {
 	c.Operations = cmp.Or(c.Operations, max(c.Slots, c.AgendaOperations))
 	c.Wait = cmp.Or(c.Wait, 20*time.Second)
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, 30*time.Second)
+	if c.Fit == nil {
+		c.Fit = func() error { return nil }
+	}
 	switch {
 	case c.Name == "":
 		return errors.New("puller: a name is required")
@@ -252,6 +257,15 @@ func (p *Puller) pull(ctx, live context.Context, s *session, insightID string, r
 		if n == 0 {
 			return
 		}
+		if !p.fit(log) {
+			for range n {
+				p.slots <- struct{}{}
+			}
+			if sleep(ctx, fitPause) != nil {
+				return
+			}
+			continue
+		}
 		asked := time.Now()
 		callCtx, cancel := context.WithTimeout(ctx, wait+pullTimeout)
 		got, err := p.cfg.API.Pull(callCtx, model.PullRequest{InsightID: insightID, SessionID: s.id, Max: n, WaitMs: wait.Milliseconds()})
@@ -285,6 +299,21 @@ func (p *Puller) pull(ctx, live context.Context, s *session, insightID string, r
 			return
 		}
 	}
+}
+
+// fitPause is how long a puller that cannot run agendas waits until it looks whether it can.
+const fitPause = 2 * time.Second
+
+// fit reports whether agendas can be run here. It says so when that changes.
+func (p *Puller) fit(log *slog.Logger) bool {
+	err := p.cfg.Fit()
+	switch changed := p.meter.unfit(err); {
+	case changed && err != nil:
+		log.Error("no agendas are pulled", "error", err)
+	case changed:
+		log.Info("agendas are pulled again")
+	}
+	return err == nil
 }
 
 // emptyPause keeps a server that does not wait, as it was asked to, from being asked without a pause: after so many empty

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -60,6 +61,43 @@ func TestAnIdlePullerWaitsAndDoesNotAskAllTheTime(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAPullerThatCannotRunAgendasLeavesThemToOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var full atomic.Bool
+		full.Store(true)
+		var log strings.Builder
+		p := startPool(t, takes(0), func(c *Config, _ *server) {
+			c.InsightIDs = append(c.InsightIDs, "other")
+			c.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelInfo}))
+			c.Fit = func() error {
+				if full.Load() {
+					return errors.New("the disk is full")
+				}
+				return nil
+			}
+		})
+		p.add(agenda("a1", op("a", ``)))
+		after(10 * time.Minute)
+		if stats := p.Stats(); p.asked > 0 || stats.Unfit != "the disk is full" || stats.Free != stats.Slots {
+			t.Errorf("agendas were asked for %d times, %+v", p.asked, stats)
+		}
+		full.Store(false)
+		after(fitPause)
+		p.final(t, "a1")
+		if stats := p.Stats(); stats.Unfit != "" {
+			t.Errorf("it is still unfit: %s", stats.Unfit)
+		}
+		p.stop()
+		<-p.stopped
+		for _, said := range []string{"no agendas are pulled", "agendas are pulled again"} {
+			if n := strings.Count(log.String(), said); n != 1 {
+				t.Errorf("%q is said %d times", said, n)
+			}
+		}
+	})
 }
 
 func TestInsightsShareTheSlots(t *testing.T) {

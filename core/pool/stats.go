@@ -13,6 +13,7 @@ import (
 type Stats struct {
 	Session string    // id; empty while there is none
 	Contact time.Time // when the server answered last
+	Unfit   string    // why no agendas can be run here; empty if they can
 	Slots   int
 	Free    int // slots
 	Running int // agendas
@@ -51,6 +52,18 @@ type meter struct {
 
 func newMeter(api API) *meter {
 	return &meter{API: api, stats: Stats{Ended: map[string]int64{}, Calls: map[Call]int64{}, Operation: map[string]OperationStats{}}}
+}
+
+// unfit notes why no agendas can be run here, or that they can, and reports whether that has changed.
+func (m *meter) unfit(err error) (changed bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := m.stats.Unfit != ""
+	m.stats.Unfit = ""
+	if err != nil {
+		m.stats.Unfit = err.Error()
+	}
+	return before != (err != nil)
 }
 
 // answered notes whether a call was answered, by a refusal if by nothing better.

@@ -120,7 +120,7 @@ func (a *app) pull(ctx context.Context, log *slog.Logger, o pullOptions) (err er
 	defer closing(&err, launcher.Close)
 	puller, err := pool.New(pool.Config{
 		API: c, Launcher: launcher, Log: log, Name: o.session, InsightIDs: o.insights, Slots: o.slots, DrainTimeout: o.drain,
-		Spool: filepath.Join(o.work, spoolFolder),
+		Spool: filepath.Join(o.work, spoolFolder), Fit: launcher.Fit,
 	})
 	if err != nil {
 		return err

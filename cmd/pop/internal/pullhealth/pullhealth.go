@@ -57,6 +57,8 @@ func unready(s pool.Stats, now time.Time) string {
 		return "there is no session: the server has not been reached, or refuses it"
 	case now.Sub(s.Contact) > silence:
 		return fmt.Sprintf("the server has not answered since %s", s.Contact.Format(time.RFC3339))
+	case s.Unfit != "":
+		return s.Unfit
 	}
 	return ""
 }
@@ -82,7 +84,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	if unready(s, time.Now()) != "" {
 		ready = 0
 	}
-	send(gauge, "ready", "1 while there is a session and the server answers.", ready)
+	send(gauge, "ready", "1 while there is a session, the server answers, and agendas can be run here.", ready)
 	send(gauge, "slots", "Agendas that may run at a time.", float64(s.Slots))
 	send(gauge, "free_slots", "Slots that no agenda takes and no call asks for.", float64(s.Free))
 	send(gauge, "running_agendas", "Agendas that run.", float64(s.Running))

@@ -32,6 +32,7 @@ func TestG30_APullerIsReadyWhileTheServerAnswersEvenIfAllSlotsAreTaken(t *testin
 		"all slots taken":          {t.Context(), pool.Stats{Session: "s", Contact: time.Now(), Slots: 3}, 200, "ok"},
 		"never connected":          {t.Context(), pool.Stats{}, 503, "there is no session"},
 		"the server does not talk": {t.Context(), pool.Stats{Session: "s", Contact: time.Now().Add(-2 * silence)}, 503, "has not answered since"},
+		"a full disk":              {t.Context(), pool.Stats{Session: "s", Contact: time.Now(), Unfit: "the disk is full"}, 503, "the disk is full"},
 		"told to stop":             {stopped, pool.Stats{Session: "s", Contact: time.Now()}, 503, "it is stopping"},
 	} {
 		t.Run(name, func(t *testing.T) {
