@@ -428,7 +428,7 @@ func (e *Engine) Owner(ctx context.Context, insightID string) (model.Owner, erro
 	e.owners.mu.Lock()
 	s := e.owners.sightings[owner.Server]
 	e.owners.mu.Unlock()
-	out.Server, out.Epoch, out.Since, out.Address, out.Alive = owner.Server, owner.Epoch, owner.Since, s.Address, s.alive
+	out.Server, out.Epoch, out.Since, out.Address, out.Alive = owner.Server, owner.Epoch, owner.Since, s.Address, s.alive && !owner.Handed
 	out.Here = e.epoch(insightID) == owner.Epoch
 	return out, nil
 }

@@ -284,7 +284,7 @@ func TestAnInsightThatIsHandedOverGoesOnWhereItWas(t *testing.T) {
 func TestAnInsightThatIsHandedToAServerThatDiesIsTakenBackWithinALease(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w, queued, _ := loneOwner(t)
+		w, queued, waiting := loneOwner(t)
 		defer w.Stop()
 		other := w.beside(Options{Server: "second"})
 		for w.Owns(insightID) {
@@ -294,6 +294,10 @@ func TestAnInsightThatIsHandedToAServerThatDiesIsTakenBackWithinALease(t *testin
 		if other.Owns(insightID) {
 			t.Fatal("the other has begun already")
 		}
+		if got, err := w.Owner(t.Context(), insightID); err != nil || got.Server != "second" || got.Alive || got.Here {
+			t.Errorf("the owner is %+v, %v, want the second, which has not begun", got, err)
+		}
+		w.wantReasons(waiting, "NO_OWNER")
 		// Up to then what is on the queue is claimed.
 		if a := w.pullOne(w.session("executor")); a.Agenda.ID != queued {
 			t.Errorf("agenda %s is pulled, want %s", a.Agenda.ID, queued)

@@ -93,6 +93,6 @@ type Owner struct {
 	Address   string    `json:"address,omitempty" doc:"Where other servers reach it."`
 	Epoch     int64     `json:"epoch,omitempty" doc:"Grows by one whenever the insight changes its owner; absent if there is one server only."`
 	Since     time.Time `json:"since,omitzero" doc:"When it became the owner."`
-	Alive     bool      `json:"alive" doc:"Its lease has not run out. If it has, another server takes over in a moment."`
+	Alive     bool      `json:"alive" doc:"It has begun to schedule the insight, and its lease has not run out. Else it, or another server, does so in a moment."`
 	Here      bool      `json:"here" doc:"It is the server that answers."`
 }
