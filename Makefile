@@ -64,6 +64,7 @@ $(EMULATORS): $(addprefix providers/aws/emulatortest/,requirements.txt elasticmq
 
 .PHONY: race
 race: TESTFLAGS += -race
+race: export GORACE := atexit_sleep_ms=0 $(GORACE) # each of its programs would sleep a second at its end
 race: test ## Run all tests under the race detector; needs gcc too
 
 .PHONY: cover

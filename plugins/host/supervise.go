@@ -180,7 +180,7 @@ func (p *Plugin) examine(ctx context.Context, inst *instance) bool {
 	p.mu.Unlock()
 	p.opts.Metrics.examined(p.entry.Name, err == nil)
 	switch {
-	case before == "" && err != nil && ctx.Err() != context.Canceled:
+	case before == "" && err != nil && !errors.Is(ctx.Err(), context.Canceled):
 		p.log.Warn("the plugin's backend does not answer", "error", err)
 	case before != "" && err == nil:
 		p.log.Info("the plugin's backend answers again")
