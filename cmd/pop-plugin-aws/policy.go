@@ -31,10 +31,12 @@ func policy(args []string, out, errOut io.Writer) int {
 	if *file != "" {
 		text, err := os.ReadFile(*file)
 		if err == nil {
-			err = yaml.UnmarshalStrict(text, &config)
+			if err = yaml.UnmarshalStrict(text, &config); err != nil {
+				err = fmt.Errorf("%s: %w; it must hold what is below config in the plugin's settings", *file, err)
+			}
 		}
 		if err != nil {
-			_, _ = fmt.Fprintf(errOut, "pop-plugin-aws policy: %s: %v\n", *file, err)
+			_, _ = fmt.Fprintf(errOut, "pop-plugin-aws policy: %v\n", err)
 			return 1
 		}
 	}

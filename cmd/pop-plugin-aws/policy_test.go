@@ -28,7 +28,7 @@ func TestPolicyWritesTheDocumentForAConfiguration(t *testing.T) {
 	if !json.Valid([]byte(out.String())) || !strings.Contains(out.String(), "arn:aws:dynamodb:eu-central-1:1:table/studio") {
 		t.Errorf("it writes %s", out.String())
 	}
-	for content, want := range map[string]string{`store: {table: "?"}`: "store.table", "plugins: {aws: {config: {}}}": `unknown field "plugins"`} {
+	for content, want := range map[string]string{`store: {table: "?"}`: "store.table", "plugins: {aws: {config: {}}}": `unknown field "plugins"; it must hold what is below config`} {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -44,7 +44,7 @@ func checkBackends(ctx context.Context, r *report, cfg node.Config) {
 	ctx, cancel := context.WithTimeout(ctx, backendTimeout)
 	defer cancel()
 	for _, b := range node.CheckBackends(ctx, cfg) {
-		text := output.Clean(fmt.Sprint(b.Err))
+		text := output.Clean(strings.TrimPrefix(fmt.Sprint(b.Err), "plugin "+b.Plugin+": "))
 		switch code := driver.CodeOf(b.Err); {
 		case b.Err == nil && len(b.Todo) > 0:
 			r.warn(check, "start a server, if that is what it should do; if its records should be there, mend the plugin's settings that say where",
