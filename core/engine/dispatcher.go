@@ -178,7 +178,7 @@ func (d *dispatcher) due() <-chan time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	at, ok := d.line.NextWake()
-	if !ok {
+	if !ok || !d.mayAct() { // who has no lease may not act on it, and looks again with the sweep
 		return nil
 	}
 	return time.NewTimer(time.Unix(0, at).Sub(d.engine.Now())).C

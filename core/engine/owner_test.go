@@ -398,6 +398,39 @@ func TestAServerThatWakesUpLateSchedulesNothingThatCouldBeClaimed(t *testing.T) 
 	})
 }
 
+// Its time has come, but the server may not act on it: it waits, and does not ask again and again for what is due.
+func TestAServerWithoutALeaseWaitsWhenAnAgendaIsDue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var frozen atomic.Bool // heartbeats take a minute
+		w := &world{
+			TB: t, base: memdriver.NewStore(memdriver.StoreOptions{}), hints: memdriver.NewQueue(memdriver.QueueOptions{}), witness: newWitness(),
+			held: func(req driver.WriteRequest) (time.Duration, bool) {
+				if frozen.Load() && req.Groups[0][0].Record.Key.Kind == kindServer {
+					return time.Minute, true
+				}
+				return 0, true
+			},
+		}
+		w.start()
+		defer w.Stop()
+		w.furnish()
+		synctest.Wait()
+		frozen.Store(true)
+		later := agendaOf("a")
+		later.NotBefore = time.Now().Add(2 * DefaultOwnerLease)
+		id := w.submitOne(Submission{Agenda: later}).Agenda.ID
+		<-time.After(3 * DefaultOwnerLease)
+		if w.owners.mayAct() {
+			t.Fatal("the server still has its lease")
+		}
+		w.wantState(id, model.Waiting, "")
+		frozen.Store(false)
+		<-time.After(4 * DefaultOwnerLease)
+		w.wantState(id, model.Queued, "")
+	})
+}
+
 func TestASingleServerKeepsNoLeases(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.submit("a")
