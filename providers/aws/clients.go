@@ -128,7 +128,11 @@ func observer(observe func(Call)) func(*middleware.Stack) error {
 		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("pop.observe",
 			func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
 				out, metadata, err := next.HandleInitialize(ctx, in)
-				observe(Call{middleware.GetServiceID(ctx), middleware.GetOperationName(ctx), in.Parameters, out.Result})
+				call := Call{middleware.GetServiceID(ctx), middleware.GetOperationName(ctx), in.Parameters, out.Result}
+				if err != nil {
+					call.Output = nil // the SDK's is one without fields
+				}
+				observe(call)
 				return out, metadata, err
 			}), middleware.After)
 	}
