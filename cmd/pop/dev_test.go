@@ -44,7 +44,8 @@ func (x *terminal) starts() []string {
 	if err != nil {
 		return nil
 	}
-	return strings.Split(strings.TrimSpace(string(text)), "\n")
+	// None while it is empty: who has made it may be killed before it writes.
+	return strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' })
 }
 
 const gatedAgenda = `

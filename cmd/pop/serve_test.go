@@ -30,7 +30,12 @@ func (x *terminal) background(args ...string) *daemon {
 		_ = d.cmd.Wait()
 		close(d.ended)
 	}()
-	x.t.Cleanup(d.kill)
+	x.t.Cleanup(func() {
+		d.kill()
+		if x.t.Failed() {
+			x.t.Logf("pop %s:\n%s", strings.Join(args, " "), d.log)
+		}
+	})
 	return d
 }
 
